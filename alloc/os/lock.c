@@ -1,0 +1,137 @@
+/* Locks on a futex word (the third mutex of "Futexes Are Tricky", Drepper 2011), with the owner's id in it.
+ *
+ * Ids are handed out by a counter at a thread's first lock, not taken from gettid: they stay the same across
+ * fork, so what a thread holds in the parent its copy holds in the child. */
+#include "os/lock.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "os/os.h"
+
+#include <stdatomic.h>
+
+#define LOCK_WAITERS 0x80000000u
+
+enum { SPINS = 100 };
+
+static _Thread_local uint32_t thread_id;
+
+static uint32_t my_id(void) {
+    static _Atomic uint32_t last_id;
+    while (UNLIKELY(thread_id == 0))
+        thread_id = (atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1) & ~LOCK_WAITERS;
+    return thread_id;
+}
+
+static unsigned spins(void) {
+    static _Atomic unsigned count; /* 0: not known yet */
+    unsigned n = atomic_load_explicit(&count, memory_order_relaxed);
+    if (UNLIKELY(n == 0)) {
+        n = os_processors() > 1 ? SPINS : 1;
+        atomic_store_explicit(&count, n, memory_order_relaxed);
+    }
+    return n;
+}
+
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
+#ifdef NDEBUG
+static void note_acquired(const struct lock *lock) {
+    (void)lock;
+}
+static void note_released(const struct lock *lock) {
+    (void)lock;
+}
+#else
+static _Thread_local uint32_t held[RANK_RUNS + 1]; /* how many locks of each rank this thread holds */
+
+static void note_acquired(const struct lock *lock) {
+    ASSERT(lock->rank != RANK_CACHE || held[RANK_CACHE] == 0);
+    for (uint32_t rank = RANK_REGISTRY; rank <= RANK_RUNS; rank++)
+        ASSERT(held[rank] == 0);
+    held[lock->rank]++;
+}
+static void note_released(const struct lock *lock) {
+    ASSERT(held[lock->rank] > 0);
+    held[lock->rank]--;
+}
+#endif
+
+void lock_init(struct lock *lock, enum lock_rank rank) {
+    atomic_init(&lock->word, 0);
+    lock->rank = (uint16_t)rank;
+    lock->for_fork = false;
+}
+
+static NOINLINE void acquire_slow(struct lock *lock, uint32_t me) {
+    uint32_t seen;
+    for (unsigned i = spins(); i > 0; i--) {
+        seen = 0;
+        if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_weak_explicit(&lock->word, &seen, me, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return;
+        pause_briefly();
+    }
+    for (;;) {
+        /* Whoever has slept here cannot know whether others still do, so it takes the lock as contended. */
+        seen = 0;
+        if (atomic_compare_exchange_strong_explicit(&lock->word, &seen, me | LOCK_WAITERS, memory_order_acquire,
+                                                    memory_order_relaxed))
+            return;
+        if ((seen & LOCK_WAITERS) != 0 ||
+            atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | LOCK_WAITERS,
+                                                    memory_order_relaxed, memory_order_relaxed))
+            os_futex_wait((const uint32_t *)&lock->word, seen | LOCK_WAITERS);
+    }
+}
+
+static void acquire(struct lock *lock) {
+    uint32_t me = my_id(), seen = 0;
+    if (UNLIKELY(!atomic_compare_exchange_strong_explicit(&lock->word, &seen, me, memory_order_acquire,
+                                                          memory_order_relaxed)))
+        acquire_slow(lock, me);
+}
+
+static void release(struct lock *lock) {
+    uint32_t before = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
+    if (UNLIKELY((before & LOCK_WAITERS) != 0))
+        os_futex_wake_one((const uint32_t *)&lock->word);
+}
+
+void lock_acquire(struct lock *lock) {
+    ASSERT(!lock_is_mine(lock));
+    acquire(lock);
+    note_acquired(lock);
+}
+
+void lock_release(struct lock *lock) {
+    ASSERT(lock_is_mine(lock));
+    note_released(lock);
+    release(lock);
+}
+
+void lock_acquire_for_fork(struct lock *lock) {
+    if (lock_is_mine(lock))
+        return;
+    acquire(lock);
+    lock->for_fork = true;
+}
+
+void lock_release_after_fork(struct lock *lock) {
+    if (!lock->for_fork)
+        return;
+    lock->for_fork = false;
+    release(lock);
+}
+
+bool lock_is_mine(const struct lock *lock) {
+    uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed) & ~LOCK_WAITERS;
+    return word != 0 && word == thread_id;
+}

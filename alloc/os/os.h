@@ -1,0 +1,71 @@
+/* The only way to the system. Every function here keeps errno and allocates nothing. Addresses and sizes given
+ * to the mapping functions are multiples of os_page_size(). All may be called from any thread. */
+#ifndef NEAP_OS_OS_H
+#define NEAP_OS_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum os_result {
+    OS_OK,
+    OS_NO_MEMORY, /* a limit or the system refuses */
+    OS_TAKEN,     /* somebody else's mapping is there */
+};
+
+/* The system's page size in bytes. */
+size_t os_page_size(void);
+
+/* Maps zeroed, readable and writable pages at exactly addr, never over another mapping. */
+enum os_result os_map(uintptr_t addr, size_t bytes);
+
+/* Replaces what is mapped at addr, which must be ours, by fresh zeroed pages. On failure the range may be
+ * unmapped. */
+bool os_remap_fresh(uintptr_t addr, size_t bytes);
+
+/* Gives the range up, address space included. */
+void os_unmap(uintptr_t addr, size_t bytes);
+
+/* Returns the pages to the system; the range stays mapped and reads as zeroes. False where the system refuses
+ * (a locked range on a kernel without MADV_DONTNEED_LOCKED): the contents are then as they were. */
+bool os_purge(uintptr_t addr, size_t bytes);
+
+enum os_move {
+    OS_MOVED,          /* the pages are at `to`; `from` is still mapped and reads as zeroes */
+    OS_MOVED_UNMAPPED, /* the pages are at `to`; `from` is no longer mapped */
+    OS_NOT_MOVED,      /* nothing has changed, but for `to`, which reads as zeroes */
+    OS_LOST_TARGET,    /* not moved, and `to` is no longer mapped */
+};
+
+/* Moves pages without copying. Both ranges are mapped and ours, and do not overlap. */
+enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes);
+
+/* Whether mapped pages that nobody touched count against a limit: under RLIMIT_AS now, under strict overcommit
+ * (vm.overcommit_memory = 2) always. */
+bool os_address_space_is_limited(void);
+bool os_overcommit_is_strict(void);
+
+/* Sleeps while *word == expected, until woken; may return early. */
+void os_futex_wait(const uint32_t *word, uint32_t expected);
+void os_futex_wake_one(const uint32_t *word);
+
+/* Number of processors this process may run on, at least 1. */
+unsigned os_processors(void);
+
+/* 64 random bits, the same at every call within a process image. */
+uint64_t os_random(void);
+
+/* The value of an environment variable, or NULL; always NULL in a process with raised privileges. */
+const char *os_environment(const char *name);
+
+/* Reads up to `capacity` bytes of a file. Returns how many, or -1 where it cannot be read. */
+ptrdiff_t os_read_file(const char *path, char *buffer, size_t capacity);
+
+/* Writes one line, "neap: " and the message, to stderr in one call. The format knows %s, %p (uintptr_t), %z
+ * (size_t) and %%. */
+void os_say(const char *format, ...);
+
+/* os_say, then abort. */
+_Noreturn void os_die(const char *format, ...);
+
+#endif

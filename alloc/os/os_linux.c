@@ -1,0 +1,239 @@
+/* Linux. No locks, no state but constants read once. System calls go through syscall(2) or functions of libc
+ * that are no cancellation points where that matters: an allocator may not be a place where threads die. */
+#include "os/os.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+enum { PROTECTION = PROT_READ | PROT_WRITE, FLAGS = MAP_PRIVATE | MAP_ANONYMOUS };
+
+size_t os_page_size(void) {
+    return (size_t)getauxval(AT_PAGESZ);
+}
+
+/* What every mapping of ours gets: no huge pages, which would make resident what nobody touched, and a name in
+ * /proc/PID/maps. Both are advice: a kernel without them is as good. */
+static void dress(void *p, size_t bytes) {
+    madvise(p, bytes, MADV_NOHUGEPAGE);
+    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, bytes, "neap");
+}
+
+enum os_result os_map(uintptr_t addr, size_t bytes) {
+    int saved = errno;
+    enum os_result result = OS_OK;
+    void *want = (void *)addr;
+    void *got = mmap(want, bytes, PROTECTION, FLAGS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got == MAP_FAILED) {
+        result = errno == EEXIST ? OS_TAKEN : OS_NO_MEMORY;
+    } else if (got != want) { /* before Linux 4.17 the address is only a hint */
+        munmap(got, bytes);
+        result = OS_TAKEN;
+    } else {
+        dress(got, bytes);
+    }
+    errno = saved;
+    return result;
+}
+
+bool os_remap_fresh(uintptr_t addr, size_t bytes) {
+    int saved = errno;
+    void *got = mmap((void *)addr, bytes, PROTECTION, FLAGS | MAP_FIXED, -1, 0);
+    if (got != MAP_FAILED)
+        dress(got, bytes);
+    errno = saved;
+    return got != MAP_FAILED;
+}
+
+void os_unmap(uintptr_t addr, size_t bytes) {
+    int saved = errno;
+    munmap((void *)addr, bytes);
+    errno = saved;
+}
+
+bool os_purge(uintptr_t addr, size_t bytes) {
+    int saved = errno;
+    int result = madvise((void *)addr, bytes, MADV_DONTNEED);
+    if (result != 0 && errno == EINVAL)
+        result = madvise((void *)addr, bytes, MADV_DONTNEED_LOCKED);
+    errno = saved;
+    return result == 0;
+}
+
+enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes) {
+    int saved = errno;
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    enum os_move result = OS_MOVED;
+    void *got = mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to);
+    if (got == MAP_FAILED && errno == EINVAL) { /* before Linux 5.7 */
+        got = mremap((void *)from, bytes, bytes, flags, (void *)to);
+        result = OS_MOVED_UNMAPPED;
+    }
+    if (got == MAP_FAILED) /* the kernel may have taken the target away before it failed */
+        result = os_remap_fresh(to, bytes) ? OS_NOT_MOVED : OS_LOST_TARGET;
+    errno = saved;
+    return result;
+}
+
+bool os_address_space_is_limited(void) {
+    int saved = errno;
+    struct rlimit limit;
+    bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    errno = saved;
+    return limited;
+}
+
+bool os_overcommit_is_strict(void) {
+    char mode = '0';
+    return os_read_file("/proc/sys/vm/overcommit_memory", &mode, 1) == 1 && mode == '2';
+}
+
+void os_futex_wait(const uint32_t *word, uint32_t expected) {
+    int saved = errno;
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+    errno = saved;
+}
+
+void os_futex_wake_one(const uint32_t *word) {
+    int saved = errno;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}
+
+unsigned os_processors(void) {
+    int saved = errno;
+    unsigned long mask[128]; /* 8,192 processors */
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    unsigned n = 0;
+    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
+        n += (unsigned)__builtin_popcountl(mask[i]);
+    errno = saved;
+    return n > 0 ? n : 1;
+}
+
+uint64_t os_random(void) {
+    uint64_t bits = 0;
+    const void *seed = (const void *)getauxval(AT_RANDOM);
+    if (seed != NULL)
+        memcpy(&bits, seed, sizeof bits);
+    bits = (bits ^ 0x6e656170) * 0x9e3779b97f4a7c15; /* not the bits that became the stack guard */
+    return bits ^ (bits >> 32);
+}
+
+const char *os_environment(const char *name) {
+    return environ != NULL && getauxval(AT_SECURE) == 0 ? getenv(name) : NULL;
+}
+
+ptrdiff_t os_read_file(const char *path, char *buffer, size_t capacity) {
+    int saved = errno;
+    ptrdiff_t total = -1;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        total = 0;
+        long n;
+        while ((size_t)total < capacity &&
+               ((n = syscall(SYS_read, fd, buffer + total, capacity - (size_t)total)) > 0 ||
+                (n < 0 && errno == EINTR)))
+            total += n > 0 ? n : 0;
+        syscall(SYS_close, fd);
+    }
+    errno = saved;
+    return total;
+}
+
+struct line {
+    char text[512];
+    size_t length;
+};
+
+static void line_add(struct line *line, const char *text) {
+    while (*text != '\0' && line->length < sizeof line->text - 1)
+        line->text[line->length++] = *text++;
+}
+
+static void line_add_number(struct line *line, uintptr_t value, unsigned radix) {
+    char digits[24];
+    size_t i = sizeof digits - 1;
+    digits[i] = '\0';
+    do {
+        digits[--i] = "0123456789abcdef"[value % radix];
+        value /= radix;
+    } while (value != 0);
+    line_add(line, radix == 16 ? "0x" : "");
+    line_add(line, digits + i);
+}
+
+static void say(const char *format, va_list args) {
+    struct line line = {.length = 0};
+    line_add(&line, "neap: ");
+    for (const char *f = format; *f != '\0'; f++) {
+        if (*f != '%') {
+            line_add(&line, (char[]){*f, '\0'});
+            continue;
+        }
+        switch (*++f) {
+        case 's':
+            line_add(&line, va_arg(args, const char *));
+            break;
+        case 'p':
+            line_add_number(&line, va_arg(args, uintptr_t), 16);
+            break;
+        case 'z':
+            line_add_number(&line, va_arg(args, size_t), 10);
+            break;
+        default:
+            line_add(&line, "%");
+        }
+    }
+    line.text[line.length++] = '\n';
+    int saved = errno;
+    syscall(SYS_write, STDERR_FILENO, line.text, line.length);
+    errno = saved;
+}
+
+void os_say(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(format, args);
+    va_end(args);
+}
+
+void os_die(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(format, args);
+    va_end(args);
+    abort();
+}
+
+void check_failed(const char *what, const char *file, int line) {
+    os_die("internal check failed: %s (%s:%z)", what, file, (size_t)line);
+}
