@@ -1,0 +1,66 @@
+/* Runs of units: the common pool that slabs and large allocations are cut from and go back to.
+ *
+ * A free run is dirty (its pages may be resident and hold old contents), clean (mapped, reads as zeroes) or
+ * unmapped (its addresses are ours by habit only). Neighbours of one state are one run. */
+#ifndef NEAP_PAGE_RUN_H
+#define NEAP_PAGE_RUN_H
+
+#include "base/counter.h"
+#include "base/list.h"
+#include "os/lock.h"
+#include "page/space.h"
+
+enum run_state {
+    RUN_DIRTY,
+    RUN_CLEAN,
+    RUN_UNMAPPED,
+    RUN_STATES, /* states that can be allocated from */
+    RUN_PURGING = RUN_STATES, /* on its way from dirty, by a thread that does not hold the lock */
+};
+
+struct runs {
+    struct lock lock;
+    struct space space;
+    uint32_t root[RUN_STATES];        /* treap of the free runs of each state */
+    counter free_units[RUN_STATES + 1];
+    counter used_units;
+    struct list dirty;   /* free dirty runs, oldest first */
+    struct list purging; /* runs being purged */
+    counter purged_units; /* ever returned to the system */
+    _Atomic bool unmap;   /* return address space too: it counts against a limit */
+};
+
+/* False where the first pages cannot be mapped. */
+bool runs_init(struct runs *runs, size_t page);
+
+struct run_request {
+    size_t units;        /* rounded up to the granule */
+    size_t align_units;  /* power of two: the run's address is a multiple of that many units */
+    uint8_t first_kind;  /* what the unit map says of its first unit … */
+    uint8_t other_kind;  /* … and of the others */
+    bool clean_first;    /* rather clean than warm: its pages will be replaced anyway */
+};
+
+/* Takes the lowest run that fits, dirty ones first, or grows the heap. Returns its first unit and, in *zeroed,
+ * whether it reads as zeroes; 0 where the system refuses. */
+size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zeroed);
+
+/* Gives units back that run_alloc gave; any part of a run that is a multiple of the granule. state is RUN_DIRTY,
+ * or RUN_CLEAN where the pages are known to have been returned, or RUN_UNMAPPED. */
+void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state);
+
+/* Makes a run of old_units longer in place, and clears *zeroed where what was added may not read as zeroes.
+ * False where what follows is not free. */
+bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_units, uint8_t kind, bool *zeroed);
+
+/* Returns the oldest dirty run to the system. Returns its units, or 0 where there is none or the system
+ * refuses. Makes its system call without the lock. */
+size_t run_purge_oldest(struct runs *runs);
+
+/* In a forked child, whose other threads are gone: takes back what they were purging. */
+void runs_after_fork(struct runs *runs);
+
+/* Walks everything; debug. */
+void runs_check(struct runs *runs);
+
+#endif

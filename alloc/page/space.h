@@ -1,0 +1,59 @@
+/* The heap's address space: a window of addresses that is mapped from its low end in growing steps, and arrays
+ * of metadata beside it, one element a unit, which are mapped along with it.
+ *
+ * Nothing is reserved ahead (docs/decisions/0001-no-reservation.md): the window lies where the kernel places
+ * nothing by itself, and where somebody else's mapping is found in it, growth goes on behind that.
+ *
+ * The caller holds the lock of the runs, but for the accessors. */
+#ifndef NEAP_PAGE_SPACE_H
+#define NEAP_PAGE_SPACE_H
+
+#include "page/unit_map.h"
+
+enum {
+    UNIT_META_BYTES = 64,                    /* per unit: struct run, struct slab or struct large */
+    UNIT_BITS_BYTES = UNIT_BYTES / 16 / 8,   /* per unit: a bit for each 16 bytes */
+    CACHE_BYTES = 3 * 4096,                  /* per thread cache */
+};
+
+/* An array that is mapped from its start as far as it is needed. */
+struct space_array {
+    uintptr_t base;
+    size_t mapped; /* bytes */
+};
+
+struct space {
+    struct unit_map map;
+    size_t capacity; /* units in the window */
+    size_t page;     /* bytes of a page: the system's, or more in tests */
+    size_t granule;  /* units that runs are multiples of: one, or those of a page where a page is larger */
+    struct space_array kinds, metas, bits, caches;
+};
+
+/* Finds the window and maps nothing yet but what it must. page is a power of two from 4 KiB to 64 KiB that the
+ * system's page size divides. False where not even the first step can be mapped. */
+bool space_init(struct space *space, size_t page);
+
+/* Maps at least `units` more units behind the last, in one piece. Returns the first of them and stores how many
+ * there are in *got; 0 where the system refuses. */
+size_t space_grow(struct space *space, size_t units, size_t *got);
+
+/* Memory for the cache with this number; NULL where the system refuses. Zeroed at its first use. */
+void *space_cache(struct space *space, size_t number);
+
+static inline void *space_meta(const struct space *space, size_t unit) {
+    return (void *)(space->metas.base + unit * UNIT_META_BYTES);
+}
+
+static inline size_t space_unit_of_meta(const struct space *space, const void *meta) {
+    return ((uintptr_t)meta - space->metas.base) / UNIT_META_BYTES;
+}
+
+static inline uint64_t *space_bits(const struct space *space, size_t unit) {
+    return (uint64_t *)(space->bits.base + unit * UNIT_BITS_BYTES);
+}
+
+/* Bytes of metadata that are mapped. */
+size_t space_metadata_bytes(const struct space *space);
+
+#endif
