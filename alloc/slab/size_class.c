@@ -1,0 +1,32 @@
+/* The tables of size_class.h. No locks; constant after start. */
+#include "slab/size_class.h"
+
+#define ROW1(grains)  (uint8_t)((grains) == 0 ? 1 : CLASS_OF((grains) == 0 ? 1 : (grains)*CLASS_GRAIN))
+#define ROW4(grains)  ROW1(grains), ROW1((grains) + 1), ROW1((grains) + 2), ROW1((grains) + 3)
+#define ROW16(grains) ROW4(grains), ROW4((grains) + 4), ROW4((grains) + 8), ROW4((grains) + 12)
+
+const uint8_t class_table[CLASS_TABLE_BYTES / CLASS_GRAIN + 1] = {ROW16(0), ROW16(16), ROW16(32), ROW16(48),
+                                                                  ROW1(64)};
+
+_Static_assert(CLASS_BYTES(CLASSES - 1) == CLASS_MAX_BYTES, "the last class is the largest size");
+_Static_assert(CLASS_OF(CLASS_MAX_BYTES) == CLASSES - 1, "and the largest size is of the last class");
+
+/* A slab holds at least this many objects where 16 units allow: fewer, and slabs come and go too often. */
+enum { OBJECTS_WANTED = 16, SLAB_UNITS_MAX = 16 };
+
+_Static_assert(CLASS_MAX_BYTES <= UINT16_MAX, "a size fits struct divisor");
+
+void divisors_init(struct divisor divisors[UNIT_KINDS], size_t page) {
+    for (unsigned c = 1; c < CLASSES; c++) {
+        size_t size = class_bytes(c);
+        size_t bytes = round_up_power_of_two(size * OBJECTS_WANTED);
+        bytes = min_size(max_size(bytes, UNIT_BYTES), SLAB_UNITS_MAX * UNIT_BYTES);
+        bytes = max_size(bytes, page);
+        divisors[c] = (struct divisor){
+            .reciprocal = UINT64_MAX / size + 1, /* of powers of two exact, of others rounded up */
+            .slab_mask = (uint32_t)bytes - 1,
+            .size = (uint16_t)size,
+            .objects = (uint16_t)(bytes / size),
+        };
+    }
+}

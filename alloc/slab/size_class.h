@@ -1,0 +1,82 @@
+/* Size classes: 16-byte steps to 128, then eight a doubling to 32 KiB, so that rounding up wastes 5 % on average.
+ * Class 0 is none. Everything here is constant but for the slabs' sizes, which depend on the page size. */
+#ifndef NEAP_SLAB_SIZE_CLASS_H
+#define NEAP_SLAB_SIZE_CLASS_H
+
+#include "base/bits.h"
+#include "page/unit_map.h"
+
+enum {
+    CLASS_GRAIN = 16,
+    CLASS_LINEAR = 8,          /* classes that are multiples of the grain */
+    CLASS_STEPS = 8,           /* classes a doubling above them */
+    CLASS_DOUBLINGS = 8,
+    CLASSES = 1 + CLASS_LINEAR + CLASS_STEPS * CLASS_DOUBLINGS, /* with class 0 */
+    CLASS_MAX_BYTES = 32 << 10,
+    CLASS_TABLE_BYTES = 1024, /* sizes up to this are looked up, larger ones computed */
+};
+_Static_assert(CLASSES - 1 <= UNIT_LAST_CLASS, "every class is a kind of unit");
+
+/* The class of a size from 1 to CLASS_MAX_BYTES; a constant expression for a constant size. */
+#define CLASS_LOG(size) (63 - __builtin_clzl((size_t)(size)-1)) /* for sizes above 128 */
+#define CLASS_OF(size)                                                                                         \
+    ((size) <= CLASS_LINEAR * CLASS_GRAIN                                                                      \
+         ? ((size_t)(size) + CLASS_GRAIN - 1) / CLASS_GRAIN                                                    \
+         : (size_t)CLASS_LINEAR + 1 + ((size_t)CLASS_LOG(size) - 7) * CLASS_STEPS +                            \
+               ((((size_t)(size)-1) >> (CLASS_LOG(size) - 3)) & (CLASS_STEPS - 1)))
+
+/* The size of a class; a constant expression for a constant class. */
+#define CLASS_BYTES(c)                                                                                         \
+    ((c) <= CLASS_LINEAR ? (size_t)(c)*CLASS_GRAIN                                                             \
+                         : ((size_t)(CLASS_STEPS + 1 + ((c)-CLASS_LINEAR - 1) % CLASS_STEPS)                   \
+                            << (4 + ((c)-CLASS_LINEAR - 1) / CLASS_STEPS)))
+
+/* CLASS_OF for the sizes up to CLASS_TABLE_BYTES, by size in grains, rounded up; size 0 is of class 1. */
+extern const uint8_t class_table[CLASS_TABLE_BYTES / CLASS_GRAIN + 1];
+
+static inline unsigned size_class(size_t size) {
+    if (LIKELY(size <= CLASS_TABLE_BYTES))
+        return class_table[(size + CLASS_GRAIN - 1) / CLASS_GRAIN];
+    return (unsigned)CLASS_OF(size);
+}
+
+static inline size_t class_bytes(unsigned class) {
+    return CLASS_BYTES(class);
+}
+
+/* The smallest class of at least `size` bytes whose objects are aligned to `alignment`, a power of two; 0 where
+ * there is none. Slabs are aligned to their size, so objects are aligned to every power of two that divides
+ * their size. */
+static inline unsigned size_class_aligned(size_t size, size_t alignment) {
+    if (size > CLASS_MAX_BYTES || alignment > CLASS_MAX_BYTES)
+        return 0;
+    unsigned class = size_class(max_size(size, alignment));
+    while ((class_bytes(class) & (alignment - 1)) != 0)
+        class++;
+    return class;
+}
+
+/* What it takes to find the object that a pointer into a slab belongs to, without a division: D. Lemire, O. Kaser
+ * and N. Kurz, "Faster remainder by direct computation", 2019. For any n below 2^18 and d = size,
+ * n / d is the high word of n * reciprocal, and d divides n exactly if the low word is below reciprocal. */
+struct divisor {
+    uint64_t reciprocal; /* 2^64 / size, rounded up; 0 for kinds of unit that are no class: nothing divides */
+    uint32_t slab_mask;  /* bytes of a slab, less one */
+    uint16_t size;
+    uint16_t objects; /* in a slab */
+};
+
+/* Fills the table of all kinds of unit for that page size. */
+void divisors_init(struct divisor divisors[UNIT_KINDS], size_t page);
+
+static inline uint32_t object_index(const struct divisor *d, const void *p) {
+    uint64_t offset = (uintptr_t)p & d->slab_mask;
+    return (uint32_t)((unsigned __int128)offset * d->reciprocal >> 64);
+}
+
+/* Whether p is where an object of that class begins. False for kinds of unit that are no class. */
+static inline bool is_object_start(const struct divisor *d, const void *p) {
+    return ((uintptr_t)p & d->slab_mask) * d->reciprocal < d->reciprocal;
+}
+
+#endif
