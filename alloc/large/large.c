@@ -1,0 +1,137 @@
+/* Large allocations.
+ *
+ * Invariants: the first unit of one is UNIT_LARGE and its metadata valid exactly while it is live; the others
+ * are UNIT_LARGE_BODY. */
+#include "large/large.h"
+
+#include "base/check.h"
+#include "os/os.h"
+
+struct large {
+    size_t bytes; /* usable, whole pages */
+    size_t units;
+    bool clean_rest; /* the units behind `bytes` read as zeroes */
+    bool moved;      /* its pages came from elsewhere: its mapping cannot be merged with its neighbours' */
+};
+_Static_assert(sizeof(struct large) <= UNIT_META_BYTES, "its metadata fits its first unit's");
+
+/* Below this, copying costs less than moving pages: two system calls and a fault for each page table.
+ * Measured in docs/decisions/0003-growth-by-remapping.md. */
+enum { MOVE_MIN_BYTES = 128 << 10 };
+
+/* From here on, calloc rather takes clean pages than clears dirty ones. */
+enum { CLEAN_MIN_BYTES = 1 << 20 };
+
+static struct large *large_at(const struct runs *runs, const void *p) {
+    return space_meta(&runs->space, unit_of(&runs->space.map, p));
+}
+
+static size_t units_for(size_t bytes) {
+    return (bytes + UNIT_BYTES - 1) >> UNIT_SHIFT;
+}
+
+static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignment, bool clean_first,
+                  bool *zeroed) {
+    units = align_up(units, runs->space.granule);
+    size_t unit = run_alloc(runs,
+                            &(struct run_request){.units = units,
+                                                  .align_units = max_size(alignment >> UNIT_SHIFT, 1),
+                                                  .first_kind = UNIT_LARGE,
+                                                  .other_kind = UNIT_LARGE_BODY,
+                                                  .clean_first = clean_first},
+                            zeroed);
+    if (unit == 0)
+        return NULL;
+    *(struct large *)space_meta(&runs->space, unit) =
+        (struct large){.bytes = bytes, .units = units, .clean_rest = *zeroed, .moved = false};
+    return (void *)unit_address(&runs->space.map, unit);
+}
+
+void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_zeroed, bool *zeroed) {
+    size_t bytes = align_up(max_size(size, 1), runs->space.page);
+    return make(runs, bytes, units_for(bytes), alignment, want_zeroed && bytes >= CLEAN_MIN_BYTES, zeroed);
+}
+
+/* Gives units of an allocation back. Where pages were moved in, the mapping is mended now: it cannot be merged
+ * with its neighbours', and such mappings would become more and more. */
+static void give_back(struct runs *runs, size_t unit, size_t units, enum run_state state, bool moved) {
+    if (moved)
+        state = os_remap_fresh(unit_address(&runs->space.map, unit), units << UNIT_SHIFT) ? RUN_CLEAN
+                                                                                          : RUN_UNMAPPED;
+    run_free(runs, unit, units, state);
+}
+
+bool large_free(struct runs *runs, void *p) {
+    size_t unit = unit_of(&runs->space.map, p);
+    /* Of two threads that free the same object, one may pass. */
+    uint8_t live = UNIT_LARGE;
+    if (large_bytes(runs, p) == 0 ||
+        !__atomic_compare_exchange_n(&runs->space.map.kind[unit], &live, (uint8_t)UNIT_LARGE_BODY, false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return false;
+    struct large *large = large_at(runs, p);
+    give_back(runs, unit, large->units, RUN_DIRTY, large->moved);
+    return true;
+}
+
+/* Moves p's pages to a new run, with room behind for growth to come, so that a buffer which grows step by step
+ * moves only now and then. Addresses cost nothing; the room is clean and stays untouched. */
+static void *move(struct runs *runs, void *p, size_t bytes) {
+    struct large *old = large_at(runs, p);
+    size_t units = units_for(bytes);
+    bool zeroed;
+    void *to = make(runs, bytes, units + units / 4, 1, true, &zeroed);
+    if (to == NULL)
+        to = make(runs, bytes, units, 1, true, &zeroed);
+    if (to == NULL)
+        return NULL;
+    size_t unit = unit_of(&runs->space.map, p), to_unit = unit_of(&runs->space.map, to);
+    size_t to_units = large_at(runs, to)->units;
+    switch (os_move_pages((uintptr_t)p, (uintptr_t)to, old->bytes)) {
+    case OS_MOVED:
+        give_back(runs, unit, old->units, old->clean_rest ? RUN_CLEAN : RUN_DIRTY, old->moved);
+        break;
+    case OS_MOVED_UNMAPPED: /* the rest of its last unit is mapped still */
+        os_unmap((uintptr_t)p + old->bytes, (old->units << UNIT_SHIFT) - old->bytes);
+        run_free(runs, unit, old->units, RUN_UNMAPPED);
+        break;
+    case OS_NOT_MOVED:
+        run_free(runs, to_unit, to_units, zeroed ? RUN_CLEAN : RUN_DIRTY);
+        return NULL;
+    case OS_LOST_TARGET:
+        os_unmap((uintptr_t)to, to_units << UNIT_SHIFT);
+        run_free(runs, to_unit, to_units, RUN_UNMAPPED);
+        return NULL;
+    }
+    large_at(runs, to)->moved = true;
+    return to;
+}
+
+void *large_resize(struct runs *runs, void *p, size_t size) {
+    struct large *large = large_at(runs, p);
+    size_t unit = unit_of(&runs->space.map, p);
+    size_t bytes = align_up(size, runs->space.page), units = align_up(units_for(bytes), runs->space.granule);
+    if (bytes > large->bytes) {
+        if (units > large->units) {
+            if (!run_extend(runs, unit, large->units, units, UNIT_LARGE_BODY, &large->clean_rest))
+                return large->bytes >= MOVE_MIN_BYTES ? move(runs, p, bytes) : NULL;
+            large->units = units;
+        }
+        large->bytes = bytes;
+    } else if (bytes < large->bytes) {
+        large->clean_rest = false;
+        large->bytes = bytes;
+        if (units < large->units) {
+            size_t old_units = large->units;
+            large->units = units;
+            give_back(runs, unit + units, old_units - units, RUN_DIRTY, large->moved);
+        }
+    }
+    return p;
+}
+
+size_t large_bytes(const struct runs *runs, const void *p) {
+    if (unit_kind_at(&runs->space.map, p) != UNIT_LARGE || (uintptr_t)p % UNIT_BYTES != 0)
+        return 0;
+    return large_at(runs, p)->bytes;
+}
