@@ -1,0 +1,97 @@
+/* Thread caches: for each size class a magazine, an array of pointers to free objects that its thread pops from
+ * and pushes to without a lock. Filled from and emptied into the bins in batches.
+ *
+ * A thread finds its cache through one pointer, which it loads once an operation. It points to a cache that holds
+ * nothing and has room for nothing before the thread's first and after its last slow path, so the fast paths need
+ * no other test. That, and slow paths which hold the cache's lock, is what lets another thread take an idle
+ * cache back. */
+#ifndef NEAP_CACHE_CACHE_H
+#define NEAP_CACHE_CACHE_H
+
+#include "slab/bin.h"
+
+#include <pthread.h>
+
+struct magazine {
+    void **_Atomic top; /* behind the last pointer; below the first lies a NULL */
+    void **end;         /* behind the last slot that may be used now */
+};
+
+struct cache {
+    struct magazine magazine[CLASSES];
+    struct lock lock; /* held by the owner in its slow paths */
+    uint32_t number;
+    uint32_t next_free; /* on the registry's list of unused caches: number + 1; 0: last */
+    uint32_t forks;     /* caches->forks when it got its owner */
+    bool in_use;
+};
+
+struct caches {
+    struct bins *bins;
+    struct lock registry; /* of what follows */
+    uint32_t made;        /* caches there have been at once, at most: numbers below this have memory */
+    uint32_t first_free;  /* number + 1; 0: none */
+    uint32_t unused;      /* length of that list */
+    uint32_t forks;       /* how many forks lie between this process and the first */
+    _Atomic bool orphans; /* caches of threads that a fork left behind are still to be emptied */
+    pthread_key_t key;    /* its destructor tells of a thread's end */
+    uint16_t first[CLASSES];    /* index of a class's first slot behind struct cache */
+    uint16_t capacity[CLASSES]; /* and how many it has */
+};
+
+/* The calling thread's cache. */
+extern _Thread_local struct cache *thread_cache;
+
+void caches_init(struct caches *caches, struct bins *bins);
+
+/* An object of that class from the calling thread's cache; NULL where the magazine is empty. */
+static inline void *cache_pop(unsigned class) {
+    struct magazine *m = &thread_cache->magazine[class];
+    void **top = atomic_load_explicit(&m->top, memory_order_relaxed);
+    void *p = top[-1];
+    if (LIKELY(p != NULL))
+        atomic_store_explicit(&m->top, top - 1, memory_order_relaxed);
+    return p;
+}
+
+/* Keeps an object of that class in the calling thread's cache. False where the magazine is full, or where the
+ * object was pushed last before and is now freed twice. */
+static inline bool cache_push(unsigned class, void *p) {
+    struct magazine *m = &thread_cache->magazine[class];
+    void **top = atomic_load_explicit(&m->top, memory_order_relaxed);
+    if (UNLIKELY(top == m->end || top[-1] == p))
+        return false;
+    *top = p;
+    /* A forked child may find us between the two: the slot must be there before it counts. */
+    atomic_store_explicit(&m->top, top + 1, memory_order_release);
+    return true;
+}
+
+/* cache_pop where the magazine is empty: fills it first. NULL where the system refuses memory. */
+void *cache_refill(struct caches *caches, unsigned class);
+
+/* cache_push where the magazine is full: empties half of it first. */
+void cache_overflow(struct caches *caches, unsigned class, void *p);
+
+/* Whether p, of that class, is among the last `depth` objects of the calling thread's magazine. */
+bool cache_holds(const struct caches *caches, unsigned class, const void *p, size_t depth);
+
+/* Empties the calling thread's cache into the bins. */
+void cache_flush(struct caches *caches);
+
+/* At a thread's end: empties its cache and gives it up; the thread's later calls go to the bins. */
+void cache_retire(struct caches *caches);
+
+/* In a forked child: marks the caches of all threads but this one for later emptying. */
+void caches_after_fork(struct caches *caches);
+
+/* Objects of that class that lie in caches now, about: other threads go on while it counts. */
+size_t caches_count(struct caches *caches, unsigned class);
+
+/* How many caches have an owner. */
+size_t caches_in_use(struct caches *caches);
+
+/* Verifies the calling thread's cache; debug. */
+void cache_check(const struct caches *caches);
+
+#endif
