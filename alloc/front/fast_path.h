@@ -1,0 +1,23 @@
+/* What malloc, free and the C++ operators do nearly always: a lookup, a pop or a push, and no lock. */
+#ifndef NEAP_FRONT_FAST_PATH_H
+#define NEAP_FRONT_FAST_PATH_H
+
+#include "front/heap.h"
+
+static inline void *fast_alloc(size_t size) {
+    if (LIKELY(size <= CLASS_TABLE_BYTES)) {
+        void *p = cache_pop(class_table[(size + CLASS_GRAIN - 1) / CLASS_GRAIN]);
+        if (LIKELY(p != NULL))
+            return p;
+    }
+    return heap_alloc(size, CLASS_GRAIN, false);
+}
+
+static inline void fast_free(void *p, const char *function) {
+    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
+    if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(cache_push(kind, p)))
+        return;
+    heap_free(p, function);
+}
+
+#endif

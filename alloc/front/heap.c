@@ -1,0 +1,184 @@
+/* The heap's making, and the slow paths that several of the front's functions share.
+ *
+ * Locks: `making`, once; else only inside the calls below. */
+#include "front/heap.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct heap heap;
+
+PUBLIC struct neap_state neap_state = {
+    .magic = "neap 1",
+    .size = sizeof(struct neap_state),
+    .version = NEAP_VERSION,
+};
+
+static void thread_ends(void *cache) {
+    (void)cache;
+    cache_retire(&heap.caches);
+}
+
+static bool make(void) {
+    heap.options.page_size = os_page_size();
+    options_read(&heap.options);
+    if (!runs_init(&heap.runs, heap.options.page_size))
+        return false;
+    atomic_store_explicit(&heap.runs.unmap, os_overcommit_is_strict(), memory_order_relaxed);
+    bins_init(&heap.bins, &heap.runs);
+    caches_init(&heap.caches, &heap.bins);
+    if (pthread_key_create(&heap.caches.key, thread_ends) != 0)
+        return false;
+    neap_state.heap_base = heap.runs.space.map.base;
+    neap_state.flags |= NEAP_STATE_READY;
+    return true;
+}
+
+static bool ready(void) {
+    static struct lock making;
+    static _Atomic bool made;
+    if (LIKELY(atomic_load_explicit(&made, memory_order_acquire)))
+        return true;
+    lock_acquire(&making);
+    if (!atomic_load_explicit(&made, memory_order_relaxed))
+        atomic_store_explicit(&made, make(), memory_order_release);
+    lock_release(&making);
+    return atomic_load_explicit(&made, memory_order_relaxed);
+}
+
+static void *alloc(size_t size, size_t alignment, bool zero) {
+    unsigned class = alignment > CLASS_GRAIN    ? size_class_aligned(size, alignment)
+                     : size <= CLASS_MAX_BYTES ? size_class(size)
+                                               : 0;
+    bool zeroed = false;
+    void *p;
+    if (class != 0) {
+        p = cache_pop(class);
+        if (p == NULL)
+            p = cache_refill(&heap.caches, class);
+    } else {
+        p = large_alloc(&heap.runs, size, alignment, zero, &zeroed);
+    }
+    if (p != NULL && zero && !zeroed)
+        memset(p, 0, size);
+    return p;
+}
+
+static size_t heap_end(void) {
+    return unit_address(&heap.runs.space.map,
+                        atomic_load_explicit(&heap.runs.space.map.end, memory_order_relaxed));
+}
+
+void *heap_alloc(size_t size, size_t alignment, bool zero) {
+    void *p = NULL;
+    if (LIKELY(size <= PTRDIFF_MAX) && LIKELY(ready())) {
+        p = alloc(size, alignment, zero);
+        if (UNLIKELY(p == NULL)) { /* give back what this thread can, and try again */
+            cache_flush(&heap.caches);
+            purge_all(&heap.runs);
+            p = alloc(size, alignment, zero);
+        }
+        __atomic_store_n(&neap_state.heap_end, heap_end(), __ATOMIC_RELAXED);
+    }
+    if (UNLIKELY(p == NULL))
+        errno = ENOMEM;
+    return p;
+}
+
+static _Noreturn void die(const char *function, const void *p, const char *what) {
+    os_die("%s(%p): %s", function, (uintptr_t)p, what);
+}
+
+static _Noreturn void die_bad_pointer(const char *function, const void *p) {
+    switch (unit_kind_at(&heap.runs.space.map, p)) {
+    case UNIT_NONE:
+        die(function, p, "not a pointer that neap gave out");
+    case UNIT_FREE:
+        die(function, p, "there is no object: already free, or never allocated");
+    default:
+        die(function, p, "points inside an object, not to its start");
+    }
+}
+
+void heap_free(void *p, const char *function) {
+    if (p == NULL)
+        return;
+    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
+    if (is_object_start(&heap.bins.divisors[kind], p)) {
+        if (cache_holds(&heap.caches, kind, p, SIZE_MAX))
+            die(function, p, "double free: the object is already free");
+        cache_overflow(&heap.caches, kind, p);
+    } else if (!large_free(&heap.runs, p)) {
+        die_bad_pointer(function, p);
+    }
+    heap_settle();
+}
+
+size_t heap_usable(const void *p, const char *function) {
+    enum { RECENT = 8 }; /* the whole magazine would cost more than many a caller's work */
+    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
+    size_t bytes;
+    if (is_object_start(&heap.bins.divisors[kind], p)) {
+        if (bin_holds(&heap.bins, kind, p) || cache_holds(&heap.caches, kind, p, RECENT))
+            die(function, p, "the object is already free");
+        bytes = heap.bins.divisors[kind].size;
+    } else {
+        bytes = large_bytes(&heap.runs, p);
+        if (bytes == 0)
+            die_bad_pointer(function, p);
+    }
+    return bytes;
+}
+
+void heap_check_sized(const void *p, size_t alignment, size_t size, const char *function) {
+    if (LIKELY(!heap.options.sized_check))
+        return;
+    size_t usable = heap_usable(p, function);
+    size_t page = heap.runs.space.page;
+    unsigned class = size > PTRDIFF_MAX            ? 0
+                     : alignment > CLASS_GRAIN    ? size_class_aligned(size, alignment)
+                     : size <= CLASS_MAX_BYTES ? size_class(size)
+                                               : 0;
+    bool fits = size <= PTRDIFF_MAX && (class != 0 ? usable == class_bytes(class)
+                                                    : usable == align_up(max_size(size, 1), page));
+    /* What was made smaller by realloc may have stayed where it was. */
+    bool shrunk = alignment <= CLASS_GRAIN && size <= usable && size >= usable - usable / REALLOC_WASTE;
+    if (!fits && !shrunk)
+        os_die("%s(%p): size %z does not fit the object, which has %z bytes", function, (uintptr_t)p, size, usable);
+    if (((uintptr_t)p & (alignment - 1)) != 0)
+        os_die("%s(%p): the object is not aligned to %z", function, (uintptr_t)p, alignment);
+}
+
+bool heap_is_interrupted(void) {
+    return lock_is_mine(&thread_cache->lock) || lock_is_mine(&heap.runs.lock);
+}
+
+void heap_check(void) {
+    runs_check(&heap.runs);
+    bins_check(&heap.bins);
+    cache_check(&heap.caches);
+}
+
+#ifdef NEAP_DROP_IN
+extern void *malloc(size_t size);
+#endif
+
+/* Runs before the constructors of what is linked behind us, but perhaps after allocations. */
+__attribute__((constructor(101))) static void start(void) {
+    fork_init();
+#ifdef NEAP_DROP_IN
+    if (malloc == neap_malloc)
+        neap_state.flags |= NEAP_STATE_IN_FRONT;
+#endif
+}
+
+/* What was freed twice and still lies in this thread's cache comes to light at the latest here. */
+__attribute__((destructor)) static void finish(void) {
+    if (neap_state.heap_base == 0 || heap_is_interrupted())
+        return;
+    if (heap.options.stats_exit)
+        neap_malloc_stats();
+    cache_flush(&heap.caches);
+}

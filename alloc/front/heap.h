@@ -1,0 +1,64 @@
+/* The process's heap: the one global, the layers in it, and what the functions of the front have in common. */
+#ifndef NEAP_FRONT_HEAP_H
+#define NEAP_FRONT_HEAP_H
+
+#include "base/bits.h"
+#include "cache/cache.h"
+#include "front/options.h"
+#include "large/large.h"
+#include "neap/neap.h"
+#include "os/os.h"
+#include "purge/purge.h"
+#include "slab/bin.h"
+
+struct heap {
+    struct runs runs;
+    struct bins bins;
+    struct caches caches;
+    struct options options;
+};
+
+extern struct heap heap;
+
+/* In the drop-in library every function has its standard name too. The core library has neap_ names only. */
+#define PUBLIC __attribute__((visibility("default")))
+#ifdef NEAP_DROP_IN
+#define DROP_IN(ret, name, params) PUBLIC ret name params __attribute__((alias("neap_" #name)))
+#else
+#define DROP_IN(ret, name, params) _Static_assert(1, "")
+#endif
+
+/* A realloc that would waste no more than this part of the object stays in place. */
+enum { REALLOC_WASTE = 4 };
+
+/* Any allocation: what the fast path in front of it does not serve. NULL with errno ENOMEM where memory is short or
+ * size is above PTRDIFF_MAX. alignment is a power of two. Makes the heap at its first call. */
+void *heap_alloc(size_t size, size_t alignment, bool zero);
+
+/* neap_free for what its fast path does not take. `function` is what the program called, for messages. */
+void heap_free(void *p, const char *function);
+
+/* The usable bytes of the object at p, which is live, or the process ends. */
+size_t heap_usable(const void *p, const char *function);
+
+/* Ends the process where p, which is not NULL, cannot have been allocated with that size and alignment. Does
+ * nothing unless the option sized_check is on. */
+void heap_check_sized(const void *p, size_t alignment, size_t size, const char *function);
+
+/* Returns free memory where more is resident than may be. Called after what may have made some. */
+static inline void heap_settle(void) {
+    if (purge_is_due(&heap.runs))
+        purge_pass(&heap.runs);
+}
+
+/* Whether the calling thread is inside one of our slow paths, interrupted by a signal. */
+bool heap_is_interrupted(void);
+
+/* Registers the handlers of fork.c. */
+void fork_init(void);
+
+/* Walks every structure and ends the process where an invariant does not hold; for tests. Other threads may go
+ * on. */
+void heap_check(void);
+
+#endif

@@ -1,0 +1,100 @@
+/* malloc and its family, but for aligned allocation. No locks here. */
+#include "front/fast_path.h"
+
+#include <errno.h>
+#include <string.h>
+
+PUBLIC const char *neap_version(void) {
+    return NEAP_VERSION;
+}
+
+PUBLIC void *neap_malloc(size_t size) {
+    return fast_alloc(size);
+}
+
+PUBLIC void neap_free(void *p) {
+    fast_free(p, "free");
+}
+
+PUBLIC void *neap_calloc(size_t count, size_t size) {
+    size_t bytes;
+    if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (LIKELY(bytes <= CLASS_TABLE_BYTES)) {
+        void *p = cache_pop(class_table[(bytes + CLASS_GRAIN - 1) / CLASS_GRAIN]);
+        if (LIKELY(p != NULL))
+            return memset(p, 0, bytes);
+    }
+    return heap_alloc(bytes, CLASS_GRAIN, true);
+}
+
+static void *reallocate(void *p, size_t size, const char *function) {
+    if (p == NULL)
+        return fast_alloc(size);
+    size_t usable = heap_usable(p, function);
+    if (size == 0) {
+        fast_free(p, function);
+        return NULL;
+    }
+    if (UNLIKELY(size > PTRDIFF_MAX)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (usable > CLASS_MAX_BYTES && size > CLASS_MAX_BYTES) {
+        void *resized = large_resize(&heap.runs, p, size);
+        heap_settle();
+        if (LIKELY(resized != NULL))
+            return resized;
+    } else if (size <= usable && size >= usable - usable / REALLOC_WASTE) {
+        return p;
+    }
+    void *to = fast_alloc(size);
+    if (UNLIKELY(to == NULL))
+        return size <= usable ? p : NULL; /* what shrinks never fails */
+    memcpy(to, p, min_size(size, usable));
+    fast_free(p, function);
+    return to;
+}
+
+PUBLIC void *neap_realloc(void *p, size_t size) {
+    return reallocate(p, size, "realloc");
+}
+
+PUBLIC void *neap_reallocarray(void *p, size_t count, size_t size) {
+    size_t bytes;
+    if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return reallocate(p, bytes, "reallocarray");
+}
+
+PUBLIC void neap_free_sized(void *p, size_t size) {
+    if (p != NULL)
+        heap_check_sized(p, 1, size, "free_sized");
+    fast_free(p, "free_sized");
+}
+
+PUBLIC size_t neap_malloc_usable_size(void *p) {
+    return p != NULL ? heap_usable(p, "malloc_usable_size") : 0;
+}
+
+PUBLIC int neap_malloc_trim(size_t pad) {
+    (void)pad;
+    cache_flush(&heap.caches);
+    return purge_all(&heap.runs) > 0;
+}
+
+DROP_IN(void *, malloc, (size_t size));
+DROP_IN(void, free, (void *p));
+DROP_IN(void *, calloc, (size_t count, size_t size));
+DROP_IN(void *, realloc, (void *p, size_t size));
+DROP_IN(void *, reallocarray, (void *p, size_t count, size_t size));
+DROP_IN(void, free_sized, (void *p, size_t size));
+DROP_IN(size_t, malloc_usable_size, (void *p));
+DROP_IN(int, malloc_trim, (size_t pad));
+#ifdef NEAP_DROP_IN
+PUBLIC void cfree(void *p) __attribute__((alias("neap_free"))); /* from before C89; glibc 2.26 dropped it */
+#endif

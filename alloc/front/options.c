@@ -1,0 +1,110 @@
+/* Options. No locks: called once, by the thread that makes the heap. */
+#include "front/options.h"
+
+#include "base/bits.h"
+#include "os/os.h"
+
+#include <string.h>
+
+#define OPTIONS_FILE "/etc/neap.conf"
+
+enum { WORD_MAX = 64, FILE_MAX = 4096 };
+
+/* Each parser says whether it understood the value. */
+static bool parse_switch(const char *value, bool *out) {
+    *out = strcmp(value, "on") == 0;
+    return *out || strcmp(value, "off") == 0;
+}
+
+static bool parse_number(const char *value, size_t *out) {
+    size_t n = 0;
+    if (*value == '\0')
+        return false;
+    for (; *value != '\0'; value++) {
+        if (*value < '0' || *value > '9' || n > SIZE_MAX / 10 - 1)
+            return false;
+        n = n * 10 + (size_t)(*value - '0');
+    }
+    *out = n;
+    return true;
+}
+
+static bool parse_page_size(const char *value, size_t *out) {
+    size_t n;
+    if (!parse_number(value, &n) || !is_power_of_two(n) || n < os_page_size() || n > (64 << 10))
+        return false;
+    *out = n;
+    return true;
+}
+
+/* The parsed value reaches *options only if it is good. */
+static const char *apply(struct options *options, const char *key, const char *value) {
+    struct options parsed = *options;
+    bool good;
+    if (strcmp(key, "sized_check") == 0)
+        good = parse_switch(value, &parsed.sized_check);
+    else if (strcmp(key, "stats_exit") == 0)
+        good = parse_switch(value, &parsed.stats_exit);
+    else if (strcmp(key, "page_size") == 0)
+        good = parse_page_size(value, &parsed.page_size);
+    else
+        return "unknown option";
+    if (!good)
+        return "bad value for option";
+    *options = parsed;
+    return NULL;
+}
+
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* One "key:value", in text[0, length). */
+static void parse_item(struct options *options, const char *text, size_t length, const char *origin) {
+    char item[WORD_MAX];
+    while (length > 0 && is_blank(*text))
+        text++, length--;
+    while (length > 0 && is_blank(text[length - 1]))
+        length--;
+    if (length == 0)
+        return;
+    size_t kept = min_size(length, sizeof item - 1);
+    memcpy(item, text, kept);
+    item[kept] = '\0';
+    char *value = strchr(item, ':');
+    const char *complaint = kept < length ? "too long an option" : value == NULL ? "option without a value" : NULL;
+    if (complaint == NULL) {
+        *value++ = '\0';
+        complaint = apply(options, item, value);
+    }
+    if (complaint != NULL) {
+        memcpy(item, text, kept); /* whole again */
+        os_say("%s: %s: \"%s\" (ignored)", origin, complaint, item);
+    }
+}
+
+void options_parse(struct options *options, const char *text, const char *origin) {
+    while (*text != '\0') {
+        size_t length = strcspn(text, ",\n#");
+        parse_item(options, text, length, origin);
+        text += length;
+        if (*text == '#')
+            text += strcspn(text, "\n");
+        if (*text != '\0')
+            text++;
+    }
+}
+
+void options_read(struct options *options) {
+    char file[FILE_MAX + 1];
+    ptrdiff_t length = os_read_file(OPTIONS_FILE, file, sizeof file);
+    if (length > FILE_MAX) {
+        os_say(OPTIONS_FILE ": longer than %z bytes (ignored)", (size_t)FILE_MAX);
+    } else if (length > 0) {
+        file[length] = '\0';
+        options_parse(options, file, OPTIONS_FILE);
+    }
+    const char *variable = os_environment("NEAP_OPTIONS");
+    if (variable != NULL)
+        options_parse(options, variable, "NEAP_OPTIONS");
+}

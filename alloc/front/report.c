@@ -1,0 +1,132 @@
+/* What the heap holds, told through glibc's interfaces. Figures are counted under the locks of what is counted, one
+ * after the other: in a busy process they are of slightly different moments. */
+#include "front/heap.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+
+struct figures {
+    size_t mapped;    /* address space of the heap, without metadata */
+    size_t live;      /* bytes of live objects, as rounded up to size classes and pages */
+    size_t cached;    /* bytes of free objects in thread caches */
+    size_t slab_free; /* bytes of free objects in slabs */
+    size_t large;     /* bytes of units in large allocations; part of live */
+    size_t dirty;     /* bytes of free runs that may be resident */
+    size_t clean;     /* bytes of free runs that are not resident */
+    size_t unmapped;  /* bytes of address space that has been given up */
+    size_t metadata;  /* bytes mapped for metadata */
+    size_t purged;    /* bytes ever returned to the system */
+    size_t caches;    /* threads that have a cache */
+};
+
+struct class_figures {
+    size_t bytes, slabs, live, cached, free; /* of an object; numbers */
+};
+
+static struct class_figures count_class(unsigned class) {
+    const struct bin *bin = &heap.bins.bin[class];
+    const struct divisor *d = &heap.bins.divisors[class];
+    struct class_figures f = {.bytes = class_bytes(class), .slabs = counter_get(&bin->slabs)};
+    size_t allocated = counter_get(&bin->allocated), all = f.slabs * d->objects;
+    f.cached = min_size(caches_count(&heap.caches, class), allocated);
+    f.live = allocated - f.cached;
+    f.free = all > allocated ? all - allocated : 0;
+    return f;
+}
+
+static struct figures count(void) {
+    struct figures f = {0};
+    if (neap_state.heap_base == 0)
+        return f;
+    size_t slab_units = 0;
+    for (unsigned c = 1; c < CLASSES; c++) {
+        struct class_figures of = count_class(c);
+        f.live += of.live * of.bytes;
+        f.cached += of.cached * of.bytes;
+        f.slab_free += of.free * of.bytes;
+        slab_units += of.slabs * ((heap.bins.divisors[c].slab_mask + 1) >> UNIT_SHIFT);
+    }
+    const struct runs *runs = &heap.runs;
+    size_t used = counter_get(&runs->used_units);
+    f.large = (used > slab_units ? used - slab_units : 0) << UNIT_SHIFT;
+    f.live += f.large;
+    f.dirty = counter_get(&runs->free_units[RUN_DIRTY]) << UNIT_SHIFT;
+    f.clean = counter_get(&runs->free_units[RUN_CLEAN]) << UNIT_SHIFT;
+    f.unmapped = counter_get(&runs->free_units[RUN_UNMAPPED]) << UNIT_SHIFT;
+    f.mapped = (used << UNIT_SHIFT) + f.dirty + f.clean;
+    f.metadata = space_metadata_bytes(&runs->space);
+    f.purged = counter_get(&runs->purged_units) << UNIT_SHIFT;
+    f.caches = caches_in_use(&heap.caches);
+    return f;
+}
+
+PUBLIC void neap_malloc_stats(void) {
+    struct figures f = count();
+    os_say("live %z, cached %z by %z threads, free in slabs %z bytes", f.live, f.cached, f.caches, f.slab_free);
+    os_say("free runs: dirty %z, clean %z, unmapped %z bytes; returned so far %z", f.dirty, f.clean, f.unmapped,
+           f.purged);
+    os_say("mapped %z, metadata %z bytes", f.mapped, f.metadata);
+}
+
+PUBLIC int neap_malloc_info(int options, FILE *out) {
+    if (options != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    struct figures f = count();
+    fprintf(out, "<malloc version=\"neap-1\">\n<heap nr=\"0\">\n<sizes>\n");
+    for (unsigned c = 1; f.mapped > 0 && c < CLASSES; c++) {
+        struct class_figures of = count_class(c);
+        if (of.slabs > 0)
+            fprintf(out, "<class size=\"%zu\" slabs=\"%zu\" live=\"%zu\" cached=\"%zu\" free=\"%zu\"/>\n", of.bytes,
+                    of.slabs, of.live, of.cached, of.free);
+    }
+    fprintf(out, "</sizes>\n</heap>\n");
+    fprintf(out, "<total type=\"live\" size=\"%zu\"/>\n<total type=\"large\" size=\"%zu\"/>\n", f.live, f.large);
+    fprintf(out, "<total type=\"cached\" size=\"%zu\"/>\n<total type=\"slab-free\" size=\"%zu\"/>\n", f.cached,
+            f.slab_free);
+    fprintf(out, "<total type=\"dirty\" size=\"%zu\"/>\n<total type=\"clean\" size=\"%zu\"/>\n", f.dirty, f.clean);
+    fprintf(out, "<system type=\"current\" size=\"%zu\"/>\n<system type=\"metadata\" size=\"%zu\"/>\n", f.mapped,
+            f.metadata);
+    fprintf(out, "</malloc>\n");
+    return ferror(out) ? -1 : 0;
+}
+
+#ifdef NEAP_DROP_IN
+PUBLIC struct mallinfo2 mallinfo2(void) {
+    struct figures f = count();
+    return (struct mallinfo2){
+        .arena = f.mapped,
+        .ordblks = (f.dirty + f.clean) >> UNIT_SHIFT,
+        .uordblks = f.live,
+        .fordblks = f.mapped - min_size(f.live, f.mapped),
+        .keepcost = f.dirty,
+    };
+}
+
+/* The old form, whose fields are int: what does not fit is cut off at the largest one. */
+static int as_int(size_t n) {
+    return n > 0x7fffffff ? 0x7fffffff : (int)n;
+}
+
+PUBLIC struct mallinfo mallinfo(void) {
+    struct mallinfo2 m = mallinfo2();
+    return (struct mallinfo){
+        .arena = as_int(m.arena),
+        .ordblks = as_int(m.ordblks),
+        .uordblks = as_int(m.uordblks),
+        .fordblks = as_int(m.fordblks),
+        .keepcost = as_int(m.keepcost),
+    };
+}
+
+/* glibc's parameters tune what neap does not have: those that exist are accepted and do nothing. */
+PUBLIC int mallopt(int parameter, int value) {
+    (void)value;
+    return parameter == M_MXFAST || (parameter <= M_TRIM_THRESHOLD && parameter >= M_ARENA_MAX);
+}
+#endif
+
+DROP_IN(void, malloc_stats, (void));
+DROP_IN(int, malloc_info, (int options, FILE *out));

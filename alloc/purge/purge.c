@@ -1,0 +1,26 @@
+/* Returning free memory, from whichever thread finds that there is too much. Locks: none held over a system call;
+ * several threads may pass at once, each with a run of its own. */
+#include "purge/purge.h"
+
+#include "os/os.h"
+
+/* Return addresses as well where they count against a limit, which the program may set at any time. */
+static void look_at_limits(struct runs *runs) {
+    if (!atomic_load_explicit(&runs->unmap, memory_order_relaxed) && os_address_space_is_limited())
+        atomic_store_explicit(&runs->unmap, true, memory_order_relaxed);
+}
+
+void purge_pass(struct runs *runs) {
+    look_at_limits(runs);
+    size_t limit = counter_get(&runs->free_units[RUN_DIRTY]) / 2;
+    while (counter_get(&runs->free_units[RUN_DIRTY]) > limit && run_purge_oldest(runs) != 0)
+        ;
+}
+
+size_t purge_all(struct runs *runs) {
+    look_at_limits(runs);
+    size_t units = 0, purged;
+    while ((purged = run_purge_oldest(runs)) != 0)
+        units += purged;
+    return units << UNIT_SHIFT;
+}
