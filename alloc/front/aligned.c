@@ -6,9 +6,7 @@
 PUBLIC int neap_posix_memalign(void **out, size_t alignment, size_t size) {
     if (alignment % sizeof(void *) != 0 || !is_power_of_two(alignment))
         return EINVAL;
-    int saved = errno;
     void *p = heap_alloc(size, alignment, false);
-    errno = saved;
     if (p == NULL)
         return ENOMEM;
     *out = p;

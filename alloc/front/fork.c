@@ -19,24 +19,36 @@ static void each_lock(void (*act)(struct lock *)) {
     act(&heap.runs.lock);
 }
 
+/* A process that forks before its first allocation has nothing to hold. */
+static bool heap_is_held;
+
+static bool can_hold_streams(void) {
+    return _IO_list_lock != NULL && _IO_list_unlock != NULL && _IO_list_resetlock != NULL;
+}
+
 static void prepare(void) {
-    if (_IO_list_lock != NULL && _IO_list_unlock != NULL && _IO_list_resetlock != NULL)
+    if (can_hold_streams())
         _IO_list_lock();
-    each_lock(lock_acquire_for_fork);
+    heap_is_held = heap_is_made();
+    if (heap_is_held)
+        each_lock(lock_acquire_for_fork);
 }
 
 static void parent(void) {
-    each_lock(lock_release_after_fork);
-    if (_IO_list_lock != NULL && _IO_list_unlock != NULL && _IO_list_resetlock != NULL)
+    if (heap_is_held)
+        each_lock(lock_release_after_fork);
+    if (can_hold_streams())
         _IO_list_unlock();
 }
 
 static void child(void) {
-    caches_after_fork(&heap.caches);
-    runs_after_fork(&heap.runs);
-    each_lock(lock_release_after_fork);
+    if (heap_is_held) {
+        caches_after_fork(&heap.caches);
+        runs_after_fork(&heap.runs);
+        each_lock(lock_release_after_fork);
+    }
     /* glibc has reset the lock already in a threaded process, and released it nowhere in another. */
-    if (_IO_list_lock != NULL && _IO_list_unlock != NULL && _IO_list_resetlock != NULL)
+    if (can_hold_streams())
         _IO_list_resetlock();
 }
 

@@ -38,14 +38,13 @@ static bool make(void) {
 
 static bool ready(void) {
     static struct lock making;
-    static _Atomic bool made;
-    if (LIKELY(atomic_load_explicit(&made, memory_order_acquire)))
+    if (LIKELY(heap_is_made()))
         return true;
     lock_acquire(&making);
-    if (!atomic_load_explicit(&made, memory_order_relaxed))
-        atomic_store_explicit(&made, make(), memory_order_release);
+    if (!heap_is_made())
+        atomic_store_explicit(&heap.made, make(), memory_order_release);
     lock_release(&making);
-    return atomic_load_explicit(&made, memory_order_relaxed);
+    return heap_is_made();
 }
 
 static void *alloc(size_t size, size_t alignment, bool zero) {
@@ -176,7 +175,7 @@ __attribute__((constructor(101))) static void start(void) {
 
 /* What was freed twice and still lies in this thread's cache comes to light at the latest here. */
 __attribute__((destructor)) static void finish(void) {
-    if (neap_state.heap_base == 0 || heap_is_interrupted())
+    if (!heap_is_made() || heap_is_interrupted())
         return;
     if (heap.options.stats_exit)
         neap_malloc_stats();

@@ -16,9 +16,14 @@ struct heap {
     struct bins bins;
     struct caches caches;
     struct options options;
+    _Atomic bool made; /* the rest is valid */
 };
 
 extern struct heap heap;
+
+static inline bool heap_is_made(void) {
+    return atomic_load_explicit(&heap.made, memory_order_acquire);
+}
 
 /* In the drop-in library every function has its standard name too. The core library has neap_ names only. */
 #define PUBLIC __attribute__((visibility("default")))

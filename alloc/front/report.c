@@ -37,7 +37,7 @@ static struct class_figures count_class(unsigned class) {
 
 static struct figures count(void) {
     struct figures f = {0};
-    if (neap_state.heap_base == 0)
+    if (!heap_is_made())
         return f;
     size_t slab_units = 0;
     for (unsigned c = 1; c < CLASSES; c++) {
@@ -61,8 +61,13 @@ static struct figures count(void) {
     return f;
 }
 
+/* The first lines are those of glibc, for scripts that read them. */
 PUBLIC void neap_malloc_stats(void) {
     struct figures f = count();
+    os_say("system bytes     = %z", f.mapped);
+    os_say("in use bytes     = %z", f.live);
+    os_say("max mmap regions = 0");
+    os_say("max mmap bytes   = 0");
     os_say("live %z, cached %z by %z threads, free in slabs %z bytes", f.live, f.cached, f.caches, f.slab_free);
     os_say("free runs: dirty %z, clean %z, unmapped %z bytes; returned so far %z", f.dirty, f.clean, f.unmapped,
            f.purged);

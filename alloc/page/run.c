@@ -344,7 +344,8 @@ size_t run_purge_oldest(struct runs *runs) {
 }
 
 void runs_after_fork(struct runs *runs) {
-    lock_acquire(&runs->lock);
+    if (!runs->lock.for_fork) /* the thread was interrupted in here: its own work comes first */
+        return;
     while (!list_empty(&runs->purging)) {
         struct run *run = LIST_ENTRY(runs->purging.next, struct run, age);
         size_t unit = run->head, units = run->units;
@@ -352,7 +353,6 @@ void runs_after_fork(struct runs *runs) {
         counter_sub(&runs->free_units[RUN_PURGING], units);
         attach(runs, unit, units, RUN_DIRTY);
     }
-    lock_release(&runs->lock);
 }
 
 static size_t check_tree(const struct runs *runs, uint32_t t, size_t low, size_t high, enum run_state state) {

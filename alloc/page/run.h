@@ -57,7 +57,8 @@ bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_uni
  * refuses. Makes its system call without the lock. */
 size_t run_purge_oldest(struct runs *runs);
 
-/* In a forked child, whose other threads are gone: takes back what they were purging. */
+/* In a forked child, whose other threads are gone, before the lock taken for the fork is released: takes back what
+ * they were purging. */
 void runs_after_fork(struct runs *runs);
 
 /* Walks everything; debug. */

@@ -55,7 +55,7 @@ void neap_free_aligned_sized(void *p, size_t alignment, size_t size);
 
 /** Stores an object of size bytes at a multiple of alignment in *out and returns 0. Returns EINVAL where
  *  alignment is not a power of two that is a multiple of sizeof(void *), ENOMEM where memory is short; *out is
- *  then untouched. errno is kept. */
+ *  then untouched. Where memory is short errno is ENOMEM too, as with glibc, on which programs rely. */
 int neap_posix_memalign(void **out, size_t alignment, size_t size);
 
 /** Allocates size bytes at a multiple of alignment. NULL with errno EINVAL where alignment is not a power of
