@@ -48,7 +48,17 @@ static void note_acquired(const struct lock *lock) {
 static void note_released(const struct lock *lock) {
     (void)lock;
 }
+static void jitter(void) {
+}
 #else
+unsigned lock_jitter;
+
+static void jitter(void) {
+    static _Thread_local uint32_t state;
+    if (lock_jitter != 0 && mix32(state++ ^ my_id() << 20) % lock_jitter == 0)
+        os_yield();
+}
+
 static _Thread_local uint32_t held[RANK_RUNS + 1]; /* how many locks of each rank this thread holds */
 
 static void note_acquired(const struct lock *lock) {
@@ -107,6 +117,7 @@ static void release(struct lock *lock) {
 
 void lock_acquire(struct lock *lock) {
     ASSERT(!lock_is_mine(lock));
+    jitter();
     acquire(lock);
     note_acquired(lock);
 }
@@ -114,6 +125,7 @@ void lock_acquire(struct lock *lock) {
 void lock_release(struct lock *lock) {
     ASSERT(lock_is_mine(lock));
     note_released(lock);
+    jitter();
     release(lock);
 }
 

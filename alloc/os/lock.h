@@ -32,6 +32,11 @@ void lock_release(struct lock *lock);
 void lock_acquire_for_fork(struct lock *lock);
 void lock_release_after_fork(struct lock *lock);
 
+#ifndef NDEBUG
+/* For stress tests: one in so many acquisitions and releases gives the processor away first; 0: none. */
+extern unsigned lock_jitter;
+#endif
+
 /* Whether the calling thread holds it; async-signal-safe. */
 bool lock_is_mine(const struct lock *lock);
 

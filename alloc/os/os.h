@@ -49,6 +49,9 @@ bool os_overcommit_is_strict(void);
 void os_futex_wait(const uint32_t *word, uint32_t expected);
 void os_futex_wake_one(const uint32_t *word);
 
+/* Lets another thread run. */
+void os_yield(void);
+
 /* Number of processors this process may run on, at least 1. */
 unsigned os_processors(void);
 

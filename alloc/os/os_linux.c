@@ -128,6 +128,10 @@ void os_futex_wake_one(const uint32_t *word) {
     errno = saved;
 }
 
+void os_yield(void) {
+    sched_yield();
+}
+
 unsigned os_processors(void) {
     int saved = errno;
     unsigned long mask[128]; /* 8,192 processors */

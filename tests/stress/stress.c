@@ -1,0 +1,282 @@
+/* Random work on the prefixed build, checked against a shadow: every object is filled with bytes that only it has, and
+ * looked through before it is resized or freed. Threads hand objects to each other, come and go, and fork.
+ *
+ *   stress [--seconds N] [--threads N] [--seed N] [--no-fork] [--jitter N]
+ *
+ * Ends with status 1 and a message on the first wrong byte, alignment or size. */
+#include "front/heap.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SLOTS = 600, MAILBOXES = 256 };
+
+struct object {
+    unsigned char *p;
+    size_t size;
+    uint64_t mark;
+};
+
+struct worker {
+    uint64_t random;
+    struct object slots[SLOTS];
+    size_t operations;
+};
+
+static struct object mailboxes[MAILBOXES];
+static pthread_mutex_t mail = PTHREAD_MUTEX_INITIALIZER;
+static double deadline;
+static bool forks = true;
+static _Atomic uint64_t next_mark = 1;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static uint64_t draw(struct worker *w) { /* xorshift64*, Vigna 2014 */
+    w->random ^= w->random >> 12;
+    w->random ^= w->random << 25;
+    w->random ^= w->random >> 27;
+    return w->random * 2685821657736338717u;
+}
+
+static void fail(const char *what, const struct object *o) {
+    fprintf(stderr, "stress: %s: object %p of %zu bytes\n", what, (void *)o->p, o->size);
+    abort();
+}
+
+static unsigned char expected(const struct object *o, size_t i) {
+    return (unsigned char)((o->mark * 0x9e3779b97f4a7c15u >> (i % 8 * 8)) + i / 8);
+}
+
+/* Large objects are touched at both ends and once a page, else nothing but memset would be tested. */
+static size_t stride(size_t size, size_t i) {
+    return size <= 2048 || i < 64 || i + 64 >= size ? 1 : i + 509 < size - 64 ? 509 : size - 64 - i;
+}
+
+static void fill(struct object *o) {
+    o->mark = atomic_fetch_add_explicit(&next_mark, 1, memory_order_relaxed);
+    for (size_t i = 0; i < o->size; i += stride(o->size, i))
+        o->p[i] = expected(o, i);
+}
+
+static void check(const struct object *o, size_t size) {
+    for (size_t i = 0; i < size; i += stride(o->size, i))
+        if (o->p[i] != expected(o, i))
+            fail("wrong byte", o);
+}
+
+static size_t draw_size(struct worker *w) {
+    uint64_t r = draw(w);
+    switch (r % 64) {
+    case 0:
+        return r >> 32 & 0x3fffff; /* to 4 MiB */
+    case 1:
+    case 2:
+        return r >> 32 & 0x1ffff;
+    case 3:
+    case 4:
+    case 5:
+        return r >> 32 & 0x7fff;
+    default:
+        return (r >> 32) % 600;
+    }
+}
+
+static void allocate(struct worker *w, struct object *o) {
+    o->size = draw_size(w);
+    uint64_t r = draw(w);
+    size_t alignment = 16;
+    switch (r % 8) {
+    case 0:
+        o->p = neap_calloc(o->size, 1);
+        for (size_t i = 0; o->p != NULL && i < o->size; i++)
+            if (o->p[i] != 0)
+                fail("calloc is not zero", o);
+        break;
+    case 1:
+        alignment = (size_t)8 << (r >> 8) % 14;
+        if (neap_posix_memalign((void **)&o->p, alignment, o->size) != 0)
+            o->p = NULL;
+        break;
+    case 2:
+        o->p = neap_realloc(NULL, o->size);
+        break;
+    default:
+        o->p = neap_malloc(o->size);
+    }
+    if (o->p == NULL)
+        fail("no memory", o);
+    if ((uintptr_t)o->p % alignment != 0)
+        fail("wrong alignment", o);
+    if (neap_malloc_usable_size(o->p) < o->size)
+        fail("usable size too small", o);
+    fill(o);
+}
+
+static void release(struct object *o) {
+    check(o, o->size);
+    errno = 77;
+    neap_free(o->p);
+    if (errno != 77)
+        fail("free changed errno", o);
+    *o = (struct object){0};
+}
+
+static void resize(struct worker *w, struct object *o) {
+    size_t size = draw(w) % 3 == 0 ? o->size + 1 + draw(w) % 512 : draw_size(w) + 1;
+    check(o, o->size);
+    unsigned char *p = neap_realloc(o->p, size);
+    if (p == NULL)
+        fail("no memory for realloc", o);
+    struct object moved = {p, o->size, o->mark};
+    for (size_t i = 0; i < o->size && i < size; i += stride(o->size, i))
+        if (p[i] != expected(&moved, i))
+            fail("realloc lost a byte", &moved);
+    o->p = p;
+    o->size = size;
+    fill(o);
+}
+
+static void mail_exchange(struct worker *w, struct object *o) {
+    struct object *box = &mailboxes[draw(w) % MAILBOXES];
+    pthread_mutex_lock(&mail);
+    struct object got = *box;
+    *box = *o;
+    pthread_mutex_unlock(&mail);
+    *o = got;
+}
+
+static void fork_child(struct worker *w) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < SLOTS; i += 3)
+            if (w->slots[i].p != NULL)
+                release(&w->slots[i]);
+        for (int i = 0; i < SLOTS; i += 3)
+            allocate(w, &w->slots[i]);
+        neap_malloc_trim(0);
+        heap_check();
+        _exit(0);
+    }
+    int status;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) {
+        fprintf(stderr, "stress: forked child: status %#x\n", pid < 0 ? 0 : status);
+        abort();
+    }
+}
+
+static void work(struct worker *w, size_t operations) {
+    for (size_t n = 0; n < operations && now() < deadline; n++) {
+        for (int i = 0; i < 200; i++) {
+            struct object *o = &w->slots[draw(w) % SLOTS];
+            uint64_t r = draw(w) % 16;
+            if (r == 0)
+                mail_exchange(w, o);
+            else if (o->p == NULL)
+                allocate(w, o);
+            else if (r < 3)
+                resize(w, o);
+            else
+                release(o);
+            w->operations++;
+        }
+        uint64_t r = draw(w) % 2048;
+        if (r == 0 && forks)
+            fork_child(w);
+        else if (r < 8)
+            neap_malloc_trim(0);
+        else if (r < 10)
+            heap_check();
+    }
+}
+
+static void *run_thread(void *argument) {
+    struct worker *w = argument;
+    work(w, 2000);
+    if (draw(w) % 2 == 0) /* else the next thread takes over what is left */
+        for (int i = 0; i < SLOTS; i++)
+            if (w->slots[i].p != NULL)
+                release(&w->slots[i]);
+    return NULL;
+}
+
+/* Keeps one place filled with threads, one after the other. */
+static void *run_place(void *argument) {
+    while (now() < deadline) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, run_thread, argument) != 0)
+            abort();
+        pthread_join(thread, NULL);
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    static const struct option options[] = {{"seconds", required_argument, NULL, 's'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {"seed", required_argument, NULL, 'r'},
+                                            {"jitter", required_argument, NULL, 'j'},
+                                            {"no-fork", no_argument, NULL, 'n'},
+                                            {0}};
+    double seconds = 5;
+    unsigned long threads = 4, seed = 1, jitter = 0;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (c == 's')
+            seconds = atof(optarg);
+        else if (c == 't')
+            threads = strtoul(optarg, NULL, 10);
+        else if (c == 'r')
+            seed = strtoul(optarg, NULL, 10);
+        else if (c == 'j')
+            jitter = strtoul(optarg, NULL, 10);
+        else if (c == 'n')
+            forks = false;
+        else
+            return 2;
+    }
+#ifndef NDEBUG
+    lock_jitter = (unsigned)jitter;
+#endif
+    deadline = now() + seconds;
+    struct worker *workers = calloc(threads, sizeof *workers);
+    pthread_t *places = calloc(threads, sizeof *places);
+    for (unsigned long t = 0; t < threads; t++) {
+        workers[t].random = (seed * 1000003 + t + 1) * 0x9e3779b97f4a7c15u;
+        if (pthread_create(&places[t], NULL, run_place, &workers[t]) != 0)
+            return 2;
+    }
+    size_t operations = 0;
+    for (unsigned long t = 0; t < threads; t++) {
+        pthread_join(places[t], NULL);
+        for (int i = 0; i < SLOTS; i++)
+            if (workers[t].slots[i].p != NULL)
+                release(&workers[t].slots[i]);
+        operations += workers[t].operations;
+    }
+    for (int i = 0; i < MAILBOXES; i++)
+        if (mailboxes[i].p != NULL)
+            release(&mailboxes[i]);
+    neap_malloc_trim(0);
+    heap_check();
+    size_t used = counter_get(&heap.runs.used_units), allocated = 0;
+    for (unsigned c = 1; c < CLASSES; c++)
+        allocated += counter_get(&heap.bins.bin[c].allocated) - caches_count(&heap.caches, c);
+    if (used != 0 || allocated != 0) {
+        fprintf(stderr, "stress: lost memory: %zu units in use, %zu objects allocated\n", used, allocated);
+        return 1;
+    }
+    printf("stress: seed %lu, %zu operations, all well\n", seed, operations);
+    free(workers);
+    free(places);
+    return 0;
+}
