@@ -142,7 +142,7 @@ static void tag(struct runs *runs, size_t unit, size_t units, enum run_state sta
 static uint32_t neighbour(const struct runs *runs, size_t unit, enum run_state state) {
     uint8_t kind = state == RUN_UNMAPPED ? UNIT_NONE : UNIT_FREE;
     if (unit >= atomic_load_explicit(&runs->space.map.end, memory_order_relaxed) ||
-        runs->space.map.kind[unit] != kind)
+        __atomic_load_n(&runs->space.map.kind[unit], __ATOMIC_RELAXED) != kind) /* large_free writes without us */
         return 0;
     const struct run *run = run_at(runs, unit);
     return run->head != 0 && run->state == state ? run->head : 0;

@@ -69,7 +69,7 @@ bool space_init(struct space *space, size_t page) {
     uint64_t random = os_random();
     for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
         const struct window *window = &windows[w];
-        for (int attempt = 0; attempt < 4; attempt++) {
+        for (int attempt = 0; attempt < 32; attempt++) {
             uintptr_t start = window->low + align_down(random % window->span, 4 * MIB);
             /* All four arrays together take less than a 32nd of what they describe. */
             place(space, start, window->bytes / UNIT_BYTES);

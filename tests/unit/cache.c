@@ -1,0 +1,185 @@
+/* cache/: magazines, their growth, flush and retirement, threads, orphans of a fork. */
+#include "test.h"
+
+#include "cache/cache.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct runs runs;
+static struct bins bins;
+static struct caches caches;
+
+static void thread_ends(void *cache) {
+    (void)cache;
+    cache_retire(&caches);
+}
+
+static int setup(void **state) {
+    (void)state;
+    if (!runs_init(&runs, test_page_size()))
+        return -1;
+    bins_init(&bins, &runs);
+    caches_init(&caches, &bins);
+    return pthread_key_create(&caches.key, thread_ends);
+}
+
+static void *get(unsigned class) {
+    void *p = cache_pop(class);
+    return p != NULL ? p : cache_refill(&caches, class);
+}
+
+static void put(unsigned class, void *p) {
+    if (!cache_push(class, p))
+        cache_overflow(&caches, class, p);
+}
+
+static size_t live(unsigned class) {
+    return counter_get(&bins.bin[class].allocated) - caches_count(&caches, class);
+}
+
+static void pops_what_was_pushed_last(void **state) {
+    (void)state;
+    const unsigned c = 4;
+    void *a = get(c), *b = get(c);
+    assert_ptr_not_equal(a, b);
+    put(c, a);
+    put(c, b);
+    assert_ptr_equal(get(c), b);
+    assert_ptr_equal(get(c), a);
+    put(c, a);
+    assert_false(cache_push(c, a)); /* twice in a row is seen at once */
+    assert_true(cache_holds(&caches, c, a, SIZE_MAX));
+    assert_false(cache_holds(&caches, c, b, SIZE_MAX));
+    put(c, b);
+    assert_int_equal(live(c), 0);
+    cache_check(&caches);
+}
+
+static void counts_stay_right(void **state) {
+    (void)state;
+    static void *objects[5000];
+    for (unsigned c = 1; c < CLASSES; c++) {
+        for (size_t i = 0; i < 5000 && i * class_bytes(c) < 4 << 20; i++) {
+            assert_non_null(objects[i] = get(c));
+            memset(objects[i], 0x33, class_bytes(c));
+            assert_int_equal(live(c), i + 1);
+        }
+        cache_check(&caches);
+        for (size_t i = 0; i < 5000 && i * class_bytes(c) < 4 << 20; i++)
+            put(c, objects[i]);
+        assert_int_equal(live(c), 0);
+        size_t bytes = caches_count(&caches, c) * class_bytes(c);
+        assert_true(bytes <= 8 << 10 || caches_count(&caches, c) == 1);
+        cache_check(&caches);
+    }
+    cache_flush(&caches);
+    for (unsigned c = 1; c < CLASSES; c++)
+        assert_int_equal(caches_count(&caches, c), 0);
+    assert_int_equal(counter_get(&runs.used_units), 0);
+}
+
+static void *use_and_end(void *objects) {
+    for (unsigned c = 1; c < CLASSES; c++) {
+        void *p = get(c);
+        put(c, get(c));
+        put(c, p);
+    }
+    for (int i = 0; i < 100; i++) /* handed over by another thread */
+        put(5, ((void **)objects)[i]);
+    return NULL;
+}
+
+static void a_thread_leaves_nothing(void **state) {
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        void *objects[100];
+        pthread_t thread;
+        for (int i = 0; i < 100; i++)
+            objects[i] = get(5);
+        assert_int_equal(pthread_create(&thread, NULL, use_and_end, objects), 0);
+        pthread_join(thread, NULL);
+        assert_int_equal(live(5), 0);
+        assert_int_equal(caches_in_use(&caches), 1);
+    }
+    assert_true(caches.made <= 3);
+    cache_flush(&caches);
+    assert_int_equal(counter_get(&runs.used_units), 0);
+}
+
+static void *retire_then_use(void *unused) {
+    (void)unused;
+    void *p = get(9);
+    cache_retire(&caches);
+    put(9, p); /* no cache any more: to the bin at once */
+    void *q = get(9);
+    void *held = bin_holds(&bins, 9, q) ? q : NULL;
+    put(9, q);
+    return held;
+}
+
+static void works_after_retirement(void **state) {
+    (void)state;
+    pthread_t thread;
+    void *wrong;
+    assert_int_equal(pthread_create(&thread, NULL, retire_then_use, NULL), 0);
+    pthread_join(thread, &wrong);
+    assert_null(wrong);
+    assert_int_equal(counter_get(&bins.bin[9].allocated), 0);
+}
+
+static pthread_barrier_t barrier;
+
+static void *hold_objects(void *unused) {
+    (void)unused;
+    void *objects[40];
+    for (int i = 0; i < 40; i++)
+        objects[i] = get(3);
+    for (int i = 0; i < 40; i++)
+        put(3, objects[i]);
+    pthread_barrier_wait(&barrier); /* the magazine is full now: fork … */
+    pthread_barrier_wait(&barrier); /* … is over */
+    return NULL;
+}
+
+static void a_forked_child_empties_the_others(void **state) {
+    (void)state;
+    pthread_t threads[5];
+    pthread_barrier_init(&barrier, NULL, 6);
+    put(3, get(3));
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, hold_objects, NULL), 0);
+    pthread_barrier_wait(&barrier);
+    assert_int_equal(caches_in_use(&caches), 6);
+    size_t allocated = counter_get(&bins.bin[3].allocated);
+    assert_true(allocated > 5 * 20);
+    pid_t pid = fork();
+    if (pid == 0) {
+        caches_after_fork(&caches);
+        cache_flush(&caches); /* any slow path */
+        _exit(counter_get(&bins.bin[3].allocated) == 0 && caches_in_use(&caches) == 1 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(counter_get(&bins.bin[3].allocated), allocated);
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < 5; i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&barrier);
+    cache_flush(&caches);
+    assert_int_equal(counter_get(&bins.bin[3].allocated), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pops_what_was_pushed_last),
+        cmocka_unit_test(counts_stay_right),
+        cmocka_unit_test(a_thread_leaves_nothing),
+        cmocka_unit_test(works_after_retirement),
+        cmocka_unit_test(a_forked_child_empties_the_others),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}

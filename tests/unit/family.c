@@ -1,0 +1,169 @@
+/* front/: the malloc family's contract, on the prefixed build. */
+#include "test.h"
+
+#include "front/heap.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void all_zero(const unsigned char *p, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(p[i], 0);
+}
+
+static void every_small_size(void **state) {
+    (void)state;
+    for (size_t size = 0; size <= 70000; size += size < 2100 ? 1 : 211) {
+        unsigned char *p = neap_malloc(size);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % 16, 0);
+        size_t usable = neap_malloc_usable_size(p);
+        assert_true(usable >= size);
+        memset(p, 0xff, usable);
+        neap_free(p);
+        p = neap_calloc(1, size);
+        all_zero(p, size);
+        neap_free(p);
+    }
+    heap_check();
+}
+
+static void zero_sizes(void **state) {
+    (void)state;
+    void *a = neap_malloc(0), *b = neap_malloc(0), *c = neap_calloc(0, 8);
+    assert_true(a != NULL && b != NULL && c != NULL && a != b && b != c && a != c);
+    assert_null(neap_realloc(a, 0));
+    neap_free(b);
+    neap_free(c);
+    neap_free(NULL);
+    neap_free_sized(NULL, 0);
+    neap_free_aligned_sized(NULL, 0, 0);
+    assert_int_equal(neap_malloc_usable_size(NULL), 0);
+}
+
+static void too_large(void **state) {
+    (void)state;
+    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4096, (size_t)PTRDIFF_MAX + 1,
+                                   (size_t)PTRDIFF_MAX, (size_t)1 << 60};
+    unsigned char *kept = neap_malloc(100);
+    memset(kept, 9, 100);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t n = sizes[i];
+        void *untouched = &kept, *out = untouched;
+#define REFUSES(call) (errno = 0, assert_null(call), assert_int_equal(errno, ENOMEM))
+        REFUSES(neap_malloc(n));
+        REFUSES(neap_calloc(1, n));
+        REFUSES(neap_calloc(n, 2));
+        REFUSES(neap_realloc(kept, n));
+        REFUSES(neap_realloc(NULL, n));
+        REFUSES(neap_reallocarray(kept, n, 1));
+        REFUSES(neap_reallocarray(kept, n, n));
+        REFUSES(neap_aligned_alloc(64, n));
+        REFUSES(neap_memalign(1 << 20, n));
+        REFUSES(neap_valloc(n));
+        REFUSES(neap_pvalloc(n));
+        assert_int_equal(neap_posix_memalign(&out, 64, n), ENOMEM);
+        assert_ptr_equal(out, untouched);
+    }
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(kept[i], 9);
+    neap_free(kept);
+}
+
+static void alignments(void **state) {
+    (void)state;
+    void *out = NULL;
+    assert_int_equal(neap_posix_memalign(&out, 0, 8), EINVAL);
+    assert_int_equal(neap_posix_memalign(&out, 4, 8), EINVAL);
+    assert_int_equal(neap_posix_memalign(&out, 24, 8), EINVAL);
+    errno = 0;
+    assert_null(neap_aligned_alloc(0, 8));
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_null(neap_aligned_alloc(48, 8));
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_null(neap_memalign(SIZE_MAX / 2 + 2, 8));
+    assert_int_equal(errno, EINVAL);
+    for (size_t alignment = 1; alignment <= (size_t)1 << 30; alignment *= 2)
+        for (size_t size = 0; size <= 100000; size = size * 7 + 1) {
+            void *p = neap_aligned_alloc(alignment, size), *q = neap_memalign(alignment - alignment / 4, size);
+            assert_true(p != NULL && q != NULL && p != q);
+            assert_int_equal((uintptr_t)p % alignment, 0);
+            assert_int_equal((uintptr_t)q % alignment, 0);
+            assert_true(neap_malloc_usable_size(p) >= size);
+            neap_free_aligned_sized(p, alignment, size);
+            neap_free(q);
+        }
+    size_t page = os_page_size();
+    for (size_t size = 0; size < 5 * page; size += 911) {
+        void *v = neap_valloc(size), *w = neap_pvalloc(size);
+        assert_int_equal((uintptr_t)v % page, 0);
+        assert_int_equal((uintptr_t)w % page, 0);
+        assert_true(neap_malloc_usable_size(w) >= align_up(size, page));
+        neap_free(v);
+        neap_free(w);
+    }
+    heap_check();
+}
+
+static void realloc_keeps_contents(void **state) {
+    (void)state;
+    uint64_t seed = 11;
+    for (int round = 0; round < 300; round++) {
+        size_t size = 1 + test_random(&seed) % 300;
+        unsigned char *p = neap_malloc(size);
+        for (size_t i = 0; i < size; i++)
+            p[i] = (unsigned char)(i * 7);
+        for (int step = 0; step < 12; step++) {
+            size_t larger = test_random(&seed) % 4 == 0 ? 1 + test_random(&seed) % size
+                                                        : size + test_random(&seed) % (size + 50);
+            p = neap_realloc(p, larger);
+            assert_non_null(p);
+            for (size_t i = 0; i < min_size(size, larger); i++)
+                if (p[i] != (unsigned char)(i * 7))
+                    fail_msg("byte %zu lost between %zu and %zu", i, size, larger);
+            for (size_t i = size; i < larger; i++)
+                p[i] = (unsigned char)(i * 7);
+            size = larger;
+        }
+        neap_free(p);
+    }
+    heap_check();
+}
+
+static void trim_returns_all(void **state) {
+    (void)state;
+    enum { N = 2000 };
+    static void *objects[N];
+    for (int i = 0; i < N; i++)
+        memset(objects[i] = neap_malloc(5000), 1, 5000);
+    for (int i = 0; i < N; i++)
+        neap_free(objects[i]);
+    neap_malloc_trim(0);
+    assert_int_equal(counter_get(&heap.runs.free_units[RUN_DIRTY]), 0);
+    assert_int_equal(neap_malloc_trim(0), 0);
+}
+
+static void free_memory_is_bounded(void **state) {
+    (void)state;
+    size_t most = 0;
+    for (int round = 0; round < 40; round++) {
+        void *p = neap_malloc(10 << 20);
+        memset(p, 1, 10 << 20);
+        neap_free(p);
+        size_t dirty = counter_get(&heap.runs.free_units[RUN_DIRTY]) << UNIT_SHIFT;
+        most = max_size(most, dirty);
+    }
+    assert_true(most <= 12 << 20);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(zero_sizes),       cmocka_unit_test(every_small_size),
+        cmocka_unit_test(too_large),        cmocka_unit_test(alignments),
+        cmocka_unit_test(realloc_keeps_contents), cmocka_unit_test(trim_returns_all),
+        cmocka_unit_test(free_memory_is_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

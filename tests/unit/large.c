@@ -1,0 +1,147 @@
+/* large/: sizes, growth in place and by moving, shrinking, clean memory. */
+#include "test.h"
+
+#include "large/large.h"
+
+#include <string.h>
+
+static struct runs runs;
+
+static int setup(void **state) {
+    (void)state;
+    return runs_init(&runs, test_page_size()) ? 0 : -1;
+}
+
+static void purge(void) {
+    while (run_purge_oldest(&runs) != 0)
+        ;
+}
+
+static void sizes_and_alignments(void **state) {
+    (void)state;
+    for (size_t size = 1; size < 3 << 20; size = size * 5 / 3 + 1)
+        for (size_t alignment = 16; alignment <= 8 << 20; alignment *= 32) {
+            bool zeroed;
+            unsigned char *p = large_alloc(&runs, size, alignment, false, &zeroed);
+            assert_non_null(p);
+            assert_int_equal((uintptr_t)p % alignment, 0);
+            size_t usable = large_bytes(&runs, p);
+            assert_true(usable >= size && usable < size + runs.space.page);
+            for (size_t i = 0; zeroed && i < usable; i += 512)
+                assert_int_equal(p[i], 0);
+            memset(p, 0xee, usable);
+            assert_int_equal(large_bytes(&runs, p + 16), 0);
+            assert_false(large_free(&runs, p + 16));
+            assert_true(large_free(&runs, p));
+            assert_false(large_free(&runs, p));
+        }
+    runs_check(&runs);
+    assert_int_equal(counter_get(&runs.used_units), 0);
+}
+
+static void calloc_prefers_clean(void **state) {
+    (void)state;
+    bool zeroed;
+    purge();
+    unsigned char *p = large_alloc(&runs, 4 << 20, 16, false, &zeroed);
+    memset(p, 1, 4 << 20);
+    assert_true(large_free(&runs, p));
+    unsigned char *q = large_alloc(&runs, 4 << 20, 16, true, &zeroed);
+    assert_true(zeroed && q != p && q[0] == 0 && q[(4 << 20) - 1] == 0);
+    assert_true(large_free(&runs, q));
+    purge();
+}
+
+static void grows(void **state) {
+    (void)state;
+    bool zeroed;
+    size_t size = 40000;
+    uint32_t *p = large_alloc(&runs, size, 16, false, &zeroed);
+    void *in_the_way[400];
+    size_t obstacles = 0, moves = 0;
+    for (size_t i = 0; i < size / 4; i++)
+        p[i] = (uint32_t)i;
+    while (size < 64 << 20) {
+        size_t larger = size + size / 3;
+        if (obstacles < 400) /* whatever lies behind p is taken again and again */
+            in_the_way[obstacles++] = large_alloc(&runs, 50000, 16, false, &zeroed);
+        uint32_t *q = large_resize(&runs, p, larger);
+        if (q == NULL) { /* small: the caller copies */
+            assert_true(size < 256 << 10);
+            q = large_alloc(&runs, larger, 16, false, &zeroed);
+            memcpy(q, p, size);
+            assert_true(large_free(&runs, p));
+        }
+        moves += q != p;
+        p = q;
+        assert_true(large_bytes(&runs, p) >= larger);
+        for (size_t i = 0; i < size / 4; i += 63)
+            assert_int_equal(p[i], i);
+        for (size_t i = size / 4; i < larger / 4; i++)
+            p[i] = (uint32_t)i;
+        size = larger;
+        runs_check(&runs);
+    }
+    assert_true(moves > 3);
+    /* Shrinking stays in place and gives units back. */
+    size_t used = counter_get(&runs.used_units);
+    assert_ptr_equal(large_resize(&runs, p, 1 << 20), p);
+    assert_true(counter_get(&runs.used_units) < used);
+    for (size_t i = 0; i < (1 << 20) / 4; i++)
+        assert_int_equal(p[i], i);
+    assert_true(large_free(&runs, p));
+    for (size_t i = 0; i < obstacles; i++)
+        assert_true(large_free(&runs, in_the_way[i]));
+    runs_check(&runs);
+    assert_int_equal(counter_get(&runs.used_units), 0);
+}
+
+/* What is called clean must read as zeroes, whatever shrinking, growing and moving went before. */
+static void clean_is_zero(void **state) {
+    (void)state;
+    enum { OBJECTS = 24 };
+    struct {
+        unsigned char *p;
+        size_t size;
+    } o[OBJECTS] = {{NULL, 0}};
+    uint64_t seed = 3;
+    for (int step = 0; step < 4000; step++) {
+        size_t i = test_random(&seed) % OBJECTS, size = 33000 + test_random(&seed) % (1 << 20);
+        bool zeroed;
+        if (o[i].p == NULL) {
+            o[i].p = large_alloc(&runs, size, 16, test_random(&seed) % 2, &zeroed);
+            for (size_t k = 0; zeroed && k < large_bytes(&runs, o[i].p); k += 256)
+                assert_int_equal(o[i].p[k], 0);
+            memset(o[i].p, 0xcc, large_bytes(&runs, o[i].p));
+            o[i].size = size;
+        } else if (test_random(&seed) % 3 != 0) {
+            unsigned char *q = large_resize(&runs, o[i].p, size);
+            if (q == NULL)
+                continue;
+            for (size_t k = 0; k < size && k < o[i].size; k += 256)
+                assert_int_equal(q[k], 0xcc);
+            memset(q, 0xcc, large_bytes(&runs, q));
+            o[i].p = q;
+            o[i].size = size;
+        } else {
+            assert_true(large_free(&runs, o[i].p));
+            o[i].p = NULL;
+        }
+        if (step % 16 == 0)
+            run_purge_oldest(&runs);
+    }
+    for (int i = 0; i < OBJECTS; i++)
+        if (o[i].p != NULL)
+            assert_true(large_free(&runs, o[i].p));
+    runs_check(&runs);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_and_alignments),
+        cmocka_unit_test(calloc_prefers_clean),
+        cmocka_unit_test(grows),
+        cmocka_unit_test(clean_is_zero),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}

@@ -1,0 +1,297 @@
+/* page/: runs of units against a plain model, alignment, states, growth, limits. */
+#include "test.h"
+
+#include "page/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int setup(void **state) {
+    struct runs *runs = test_calloc(1, sizeof *runs);
+    *state = runs;
+    return runs_init(runs, test_page_size()) ? 0 : -1;
+}
+
+/* A space cannot be unmade: it lasts as long as the process. Only its description is freed. */
+static int teardown(void **state) {
+    test_free(*state);
+    return 0;
+}
+
+static size_t get(struct runs *runs, size_t units, size_t align, bool clean_first, bool *zeroed) {
+    return run_alloc(runs,
+                     &(struct run_request){.units = units,
+                                           .align_units = align,
+                                           .first_kind = UNIT_LARGE,
+                                           .other_kind = UNIT_LARGE_BODY,
+                                           .clean_first = clean_first},
+                     zeroed);
+}
+
+static char *at(struct runs *runs, size_t unit) {
+    return (char *)unit_address(&runs->space.map, unit);
+}
+
+static void gives_and_takes(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    size_t unit = get(runs, 3, 1, false, &zeroed);
+    size_t units = align_up(3, runs->space.granule);
+    assert_true(unit != 0 && zeroed);
+    assert_int_equal(unit_kind_at(&runs->space.map, at(runs, unit)), UNIT_LARGE);
+    assert_int_equal(unit_kind_at(&runs->space.map, at(runs, unit + 1) + 5), UNIT_LARGE_BODY);
+    memset(at(runs, unit), 0xaa, units << UNIT_SHIFT);
+    assert_int_equal(counter_get(&runs->used_units), units);
+    run_free(runs, unit, 3, RUN_DIRTY);
+    assert_int_equal(unit_kind_at(&runs->space.map, at(runs, unit)), UNIT_FREE);
+    assert_int_equal(counter_get(&runs->used_units), 0);
+    assert_int_equal(counter_get(&runs->free_units[RUN_DIRTY]), units);
+    runs_check(runs);
+    /* The warm run first; the clean one where that is asked for. */
+    assert_int_equal(get(runs, 3, 1, false, &zeroed), unit);
+    assert_false(zeroed);
+    run_free(runs, unit, 3, RUN_DIRTY);
+    size_t other = get(runs, 3, 1, true, &zeroed);
+    assert_true(other != unit && zeroed);
+    run_free(runs, other, 3, RUN_CLEAN);
+    runs_check(runs);
+    /* Purged, it reads as zeroes and joins its neighbours. */
+    assert_int_equal(run_purge_oldest(runs), units);
+    assert_int_equal(run_purge_oldest(runs), 0);
+    assert_int_equal(get(runs, 3, 1, false, &zeroed), unit);
+    assert_true(zeroed);
+    for (size_t i = 0; i < units << UNIT_SHIFT; i++)
+        assert_int_equal(at(runs, unit)[i], 0);
+    run_free(runs, unit, 3, RUN_CLEAN);
+    runs_check(runs);
+}
+
+static void oldest_goes_first(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    size_t granule = runs->space.granule, unit[7];
+    for (int i = 0; i < 7; i++)
+        unit[i] = get(runs, granule, 1, false, &zeroed);
+    run_free(runs, unit[4], granule, RUN_DIRTY);
+    run_free(runs, unit[0], granule, RUN_DIRTY);
+    run_free(runs, unit[2], granule, RUN_DIRTY);
+    assert_int_equal(run_purge_oldest(runs), granule);
+    assert_int_equal(get(runs, granule, 1, false, &zeroed), unit[0]); /* lowest of the dirty ones */
+    assert_false(zeroed);
+    assert_int_equal(get(runs, granule, 1, false, &zeroed), unit[2]);
+    assert_false(zeroed);
+    assert_int_equal(get(runs, granule, 1, false, &zeroed), unit[4]);
+    assert_true(zeroed); /* it was the oldest: returned */
+    for (int i = 0; i < 7; i++)
+        run_free(runs, unit[i], granule, RUN_DIRTY);
+    while (run_purge_oldest(runs) != 0)
+        ;
+    runs_check(runs);
+}
+
+static void a_carved_run_keeps_its_age(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    size_t granule = runs->space.granule;
+    size_t old = get(runs, 4 * granule, 1, false, &zeroed), gap = get(runs, granule, 1, false, &zeroed);
+    size_t young = get(runs, granule, 1, false, &zeroed), end = get(runs, granule, 1, false, &zeroed);
+    run_free(runs, old, 4 * granule, RUN_DIRTY);
+    run_free(runs, young, granule, RUN_DIRTY);
+    assert_int_equal(get(runs, granule, 1, false, &zeroed), old);
+    assert_int_equal(run_purge_oldest(runs), 3 * granule);
+    run_free(runs, old, granule, RUN_DIRTY);
+    run_free(runs, gap, granule, RUN_DIRTY);
+    run_free(runs, end, granule, RUN_DIRTY);
+    while (run_purge_oldest(runs) != 0)
+        ;
+    runs_check(runs);
+}
+
+static void alignment(void **state) {
+    struct runs *runs = *state;
+    size_t unit[20];
+    for (size_t shift = 0; shift < 20; shift++) { /* to 8 GiB */
+        bool zeroed;
+        unit[shift] = get(runs, 5, (size_t)1 << shift, false, &zeroed);
+        assert_int_not_equal(unit[shift], 0);
+        assert_int_equal((uintptr_t)at(runs, unit[shift]) % ((size_t)UNIT_BYTES << shift), 0);
+    }
+    runs_check(runs);
+    for (size_t shift = 0; shift < 20; shift++)
+        run_free(runs, unit[shift], 5, RUN_CLEAN);
+    runs_check(runs);
+}
+
+static void extends_in_place(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    size_t granule = runs->space.granule;
+    size_t a = get(runs, 2 * granule, 1, false, &zeroed), b = get(runs, 2 * granule, 1, false, &zeroed);
+    size_t c = get(runs, 2 * granule, 1, false, &zeroed);
+    assert_int_equal(b, a + 2 * granule);
+    assert_false(run_extend(runs, a, 2 * granule, 3 * granule, UNIT_LARGE_BODY, &zeroed));
+    run_free(runs, b, 2 * granule, RUN_DIRTY);
+    zeroed = true;
+    assert_true(run_extend(runs, a, 2 * granule, 3 * granule, UNIT_LARGE_BODY, &zeroed));
+    assert_false(zeroed); /* what was added was dirty */
+    assert_false(run_extend(runs, a, 3 * granule, 5 * granule, UNIT_LARGE_BODY, &zeroed));
+    assert_int_equal(unit_kind_at(&runs->space.map, at(runs, a + 2 * granule)), UNIT_LARGE_BODY);
+    assert_int_equal(unit_kind_at(&runs->space.map, at(runs, a + 3 * granule)), UNIT_FREE);
+    /* Behind the last run the heap itself grows. */
+    zeroed = true;
+    assert_true(run_extend(runs, c, 2 * granule, 100000 * granule, UNIT_LARGE_BODY, &zeroed));
+    assert_true(zeroed);
+    runs_check(runs);
+    run_free(runs, c, 100000 * granule, RUN_CLEAN);
+    run_free(runs, a, 3 * granule, RUN_DIRTY);
+    runs_check(runs);
+}
+
+/* Random requests against an array that says who owns each unit. */
+static void random_against_model(void **state) {
+    struct runs *runs = *state;
+    enum { OBJECTS = 200, STEPS = 30000 };
+    struct {
+        size_t unit, units;
+    } objects[OBJECTS] = {{0, 0}};
+    static unsigned char owner[1 << 20];
+    uint64_t seed = 42;
+    for (int step = 0; step < STEPS; step++) {
+        size_t i = test_random(&seed) % OBJECTS;
+        uint32_t r = test_random(&seed);
+        if (objects[i].units == 0) {
+            bool zeroed;
+            size_t units = align_up(1 + r % (r % 7 == 0 ? 300 : 9), runs->space.granule);
+            size_t align = (size_t)1 << (r >> 9) % 6;
+            size_t unit = get(runs, units, align, (r >> 20) % 4 == 0, &zeroed);
+            assert_true(unit != 0 && unit + units <= sizeof owner);
+            assert_int_equal((uintptr_t)at(runs, unit) % (align * UNIT_BYTES), 0);
+            for (size_t u = unit; u < unit + units; u++) {
+                assert_int_equal(owner[u], 0);
+                owner[u] = 1;
+                char *byte = at(runs, u) + r % UNIT_BYTES;
+                assert_true(!zeroed || *byte == 0);
+                *byte = 1;
+            }
+            objects[i].unit = unit;
+            objects[i].units = units;
+        } else {
+            size_t units = objects[i].units, keep = 0;
+            if (r % 5 == 0 && units > runs->space.granule) /* give only the tail back */
+                keep = align_up(1 + r % (units - runs->space.granule), runs->space.granule);
+            memset(owner + objects[i].unit + keep, 0, units - keep);
+            run_free(runs, objects[i].unit + keep, units - keep, RUN_DIRTY);
+            objects[i].units = keep;
+        }
+        if (r % 64 == 0)
+            run_purge_oldest(runs);
+        if (step % 500 == 0)
+            runs_check(runs);
+    }
+    for (int i = 0; i < OBJECTS; i++)
+        if (objects[i].units != 0)
+            run_free(runs, objects[i].unit, objects[i].units, RUN_DIRTY);
+    runs_check(runs);
+    assert_int_equal(counter_get(&runs->used_units), 0);
+}
+
+static void steps_over_foreign_mappings(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    size_t end = atomic_load(&runs->space.map.end);
+    size_t ahead = end + 1024;
+    void *foreign = mmap(at(runs, ahead), UNIT_BYTES * 4, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    assert_ptr_equal(foreign, at(runs, ahead));
+    memset(foreign, 0x5a, UNIT_BYTES * 4);
+    size_t unit = get(runs, 8192, 1, false, &zeroed);
+    assert_true(unit > ahead);
+    memset(at(runs, unit), 1, (size_t)8192 << UNIT_SHIFT);
+    for (size_t i = 0; i < UNIT_BYTES * 4; i++)
+        assert_int_equal(((char *)foreign)[i], 0x5a);
+    assert_int_equal(unit_kind_at(&runs->space.map, foreign), UNIT_NONE);
+    runs_check(runs);
+    run_free(runs, unit, 8192, RUN_DIRTY);
+    while (run_purge_oldest(runs) != 0)
+        ;
+    munmap(foreign, UNIT_BYTES * 4);
+    runs_check(runs);
+}
+
+static void unmapped_runs_come_back(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    size_t granule = runs->space.granule;
+    size_t a = get(runs, 64 * granule, 1, false, &zeroed), b = get(runs, granule, 1, false, &zeroed);
+    memset(at(runs, a), 7, (64 * granule) << UNIT_SHIFT);
+    atomic_store(&runs->unmap, true);
+    run_free(runs, a, 64 * granule, RUN_DIRTY);
+    assert_int_equal(run_purge_oldest(runs), 64 * granule);
+    assert_int_equal(counter_get(&runs->free_units[RUN_UNMAPPED]), 64 * granule);
+    assert_int_equal(unit_kind_at(&runs->space.map, at(runs, a)), UNIT_NONE);
+    unsigned char resident;
+    assert_int_equal(mincore(at(runs, a), os_page_size(), &resident), -1); /* ENOMEM: not mapped */
+    runs_check(runs);
+    /* Somebody maps into the hole: that part is lost, the rest is used. */
+    void *foreign = mmap(at(runs, a), UNIT_BYTES * granule, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    assert_ptr_equal(foreign, at(runs, a));
+    size_t clean = counter_get(&runs->free_units[RUN_CLEAN]);
+    size_t filler = clean > 0 ? get(runs, clean, 1, true, &zeroed) : 0;
+    size_t c = get(runs, granule, 1, false, &zeroed);
+    assert_true(c != a && zeroed);
+    assert_int_equal(at(runs, c)[0], 0);
+    at(runs, c)[0] = 1;
+    runs_check(runs);
+    run_free(runs, c, granule, RUN_CLEAN);
+    if (filler != 0)
+        run_free(runs, filler, clean, RUN_CLEAN);
+    run_free(runs, b, granule, RUN_CLEAN);
+    munmap(foreign, UNIT_BYTES * granule);
+    runs_check(runs);
+    atomic_store(&runs->unmap, false);
+}
+
+static void refuses_when_memory_is_short(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    assert_int_equal(get(runs, runs->space.capacity + 1, 1, false, &zeroed), 0);
+    assert_int_equal(get(runs, 1, (size_t)1 << 62, false, &zeroed), 0);
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) /* whose shadows exceed any limit */
+    pid_t pid = fork();
+    if (pid == 0) {
+        char statm[64] = ""; /* its first number: pages mapped now */
+        os_read_file("/proc/self/statm", statm, sizeof statm - 1);
+        size_t room = strtoul(statm, NULL, 10) * os_page_size() + (256 << 20);
+        struct rlimit limit = {room, room};
+        setrlimit(RLIMIT_AS, &limit);
+        bool refused = get(runs, (size_t)1 << (30 - UNIT_SHIFT), 1, false, &zeroed) == 0;
+        size_t unit = get(runs, (size_t)1 << (26 - UNIT_SHIFT), 1, false, &zeroed); /* 64 MiB still fit */
+        runs_check(runs);
+        _exit(refused && unit != 0 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+#endif
+    runs_check(runs);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(gives_and_takes, setup, teardown),
+        cmocka_unit_test_setup_teardown(oldest_goes_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_carved_run_keeps_its_age, setup, teardown),
+        cmocka_unit_test_setup_teardown(alignment, setup, teardown),
+        cmocka_unit_test_setup_teardown(extends_in_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(random_against_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(steps_over_foreign_mappings, setup, teardown),
+        cmocka_unit_test_setup_teardown(unmapped_runs_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_when_memory_is_short, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
