@@ -155,6 +155,8 @@ bool heap_is_interrupted(void) {
 }
 
 void heap_check(void) {
+    if (!heap_is_made())
+        return;
     runs_check(&heap.runs);
     bins_check(&heap.bins);
     cache_check(&heap.caches);

@@ -23,6 +23,11 @@ enum os_result os_map(uintptr_t addr, size_t bytes);
  * unmapped. */
 bool os_remap_fresh(uintptr_t addr, size_t bytes);
 
+#ifndef NDEBUG
+/* For tests of memory running out: so many more mappings are made, then every one is refused. */
+extern _Atomic size_t os_maps_left;
+#endif
+
 /* Gives the range up, address space included. */
 void os_unmap(uintptr_t addr, size_t bytes);
 

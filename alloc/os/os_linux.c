@@ -40,6 +40,24 @@ size_t os_page_size(void) {
     return (size_t)getauxval(AT_PAGESZ);
 }
 
+/* mmap and mremap, which a test may make fail. */
+#ifdef NDEBUG
+#define MAP(call) (call)
+#else
+#define MAP(call) (may_map() ? (call) : MAP_FAILED)
+
+_Atomic size_t os_maps_left = SIZE_MAX;
+
+static bool may_map(void) {
+    size_t left = atomic_load(&os_maps_left);
+    while (left != SIZE_MAX && left != 0 && !atomic_compare_exchange_weak(&os_maps_left, &left, left - 1))
+        ;
+    if (left == 0)
+        errno = ENOMEM;
+    return left != 0;
+}
+#endif
+
 /* What every mapping of ours gets: no huge pages, which would make resident what nobody touched, and a name in
  * /proc/PID/maps. Both are advice: a kernel without them is as good. */
 static void dress(void *p, size_t bytes) {
@@ -51,7 +69,7 @@ enum os_result os_map(uintptr_t addr, size_t bytes) {
     int saved = errno;
     enum os_result result = OS_OK;
     void *want = (void *)addr;
-    void *got = mmap(want, bytes, PROTECTION, FLAGS | MAP_FIXED_NOREPLACE, -1, 0);
+    void *got = MAP(mmap(want, bytes, PROTECTION, FLAGS | MAP_FIXED_NOREPLACE, -1, 0));
     if (got == MAP_FAILED) {
         result = errno == EEXIST ? OS_TAKEN : OS_NO_MEMORY;
     } else if (got != want) { /* before Linux 4.17 the address is only a hint */
@@ -66,7 +84,7 @@ enum os_result os_map(uintptr_t addr, size_t bytes) {
 
 bool os_remap_fresh(uintptr_t addr, size_t bytes) {
     int saved = errno;
-    void *got = mmap((void *)addr, bytes, PROTECTION, FLAGS | MAP_FIXED, -1, 0);
+    void *got = MAP(mmap((void *)addr, bytes, PROTECTION, FLAGS | MAP_FIXED, -1, 0));
     if (got != MAP_FAILED)
         dress(got, bytes);
     errno = saved;
@@ -79,21 +97,55 @@ void os_unmap(uintptr_t addr, size_t bytes) {
     errno = saved;
 }
 
-bool os_purge(uintptr_t addr, size_t bytes) {
-    int saved = errno;
+/* Emulators of Linux (qemu-user up to 7.2 after a move, others always) may answer MADV_DONTNEED with success and do
+ * nothing, and what should read as zeroes would not. So the first page that is purged, and the first that a move left
+ * behind, is written before and looked at after; jemalloc does the same at start. */
+enum faith { UNKNOWN, FAITHFUL, UNFAITHFUL };
+static _Atomic int purge_faith, move_faith;
+
+static bool advise_unneeded(uintptr_t addr, size_t bytes) {
     int result = madvise((void *)addr, bytes, MADV_DONTNEED);
     if (result != 0 && errno == EINVAL)
         result = madvise((void *)addr, bytes, MADV_DONTNEED_LOCKED);
-    errno = saved;
     return result == 0;
+}
+
+static int test_faith(_Atomic int *faith, uintptr_t addr) {
+    int known = atomic_load_explicit(faith, memory_order_relaxed);
+    if (LIKELY(known != UNKNOWN))
+        return known;
+    volatile char *byte = (volatile char *)addr;
+    char kept = *byte;
+    *byte = 1;
+    if (!advise_unneeded(addr, os_page_size())) {
+        *byte = kept;
+        return UNKNOWN; /* refused: says nothing yet */
+    }
+    known = *byte == 0 ? FAITHFUL : UNFAITHFUL;
+    atomic_store_explicit(faith, known, memory_order_relaxed);
+    return known;
+}
+
+bool os_purge(uintptr_t addr, size_t bytes) {
+    int saved = errno;
+    bool purged = test_faith(&purge_faith, addr) == UNFAITHFUL ? os_remap_fresh(addr, bytes)
+                                                                : advise_unneeded(addr, bytes);
+    errno = saved;
+    return purged;
 }
 
 enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes) {
     int saved = errno;
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
     enum os_move result = OS_MOVED;
-    void *got = mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to);
-    if (got == MAP_FAILED && errno == EINVAL) { /* before Linux 5.7 */
+    void *got = MAP_FAILED;
+    errno = EINVAL;
+    if (atomic_load_explicit(&move_faith, memory_order_relaxed) != UNFAITHFUL)
+        got = MAP(mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to));
+    if (got != MAP_FAILED) {
+        if (UNLIKELY(test_faith(&move_faith, from) == UNFAITHFUL) && !os_remap_fresh(from, bytes))
+            result = OS_MOVED_UNMAPPED;
+    } else if (errno == EINVAL) { /* before Linux 5.7 */
         got = mremap((void *)from, bytes, bytes, flags, (void *)to);
         result = OS_MOVED_UNMAPPED;
     }

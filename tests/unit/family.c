@@ -1,10 +1,14 @@
-/* front/: the malloc family's contract, on the prefixed build. */
+/* front/: the malloc family's contract, on the prefixed build; and memory that runs out at every place where more is
+ * asked of the system. */
 #include "test.h"
 
 #include "front/heap.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void all_zero(const unsigned char *p, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -158,8 +162,95 @@ static void free_memory_is_bounded(void **state) {
     assert_true(most <= 12 << 20);
 }
 
+#ifndef NDEBUG
+enum { PIECES = 400 };
+
+/* Allocates pieces of all sizes in a thread of its own, grows them by realloc and frees them, and tells whether memory
+ * ran out meanwhile. What it was given must be whole, and errno set, every time. */
+static void *work_through(void *refused) {
+    static const size_t sizes[] = {24, 3000, 100, 40000, 20000, 700, 300000, 48, 2 << 20, 16};
+    struct {
+        unsigned char *p;
+        size_t size;
+    } pieces[PIECES];
+    for (size_t i = 0; i < PIECES; i++) {
+        size_t size = sizes[i % 10];
+        errno = 0;
+        unsigned char *p = i % 3 == 0   ? neap_calloc(1, size)
+                           : i % 3 == 1 ? neap_malloc(size)
+                                        : neap_aligned_alloc(4096, size);
+        if (p == NULL) {
+            *(bool *)refused = true;
+            assert_int_equal(errno, ENOMEM);
+        } else {
+            memset(p, (int)i, size);
+            errno = 0;
+            unsigned char *q = neap_realloc(p, size * 3 / 2);
+            if (q != NULL) {
+                p = q;
+                size = size * 3 / 2;
+                memset(p, (int)i, size);
+            } else {
+                *(bool *)refused = true;
+                assert_int_equal(errno, ENOMEM);
+            }
+        }
+        pieces[i].p = p;
+        pieces[i].size = size;
+    }
+    for (size_t i = 0; i < PIECES; i++) {
+        for (size_t k = 0; pieces[i].p != NULL && k < pieces[i].size; k += 97)
+            assert_int_equal(pieces[i].p[k], (unsigned char)i);
+        neap_free(pieces[i].p);
+    }
+    return NULL;
+}
+
+static size_t lost_objects(void) {
+    size_t lost = 0;
+    for (unsigned c = 1; c < CLASSES; c++)
+        lost += counter_get(&heap.bins.bin[c].allocated) - caches_count(&heap.caches, c);
+    return lost;
+}
+
+/* Each child has one mapping more than the last, until all goes well. */
+static void memory_runs_out_anywhere(void **state) {
+    (void)state;
+    for (size_t maps = 0, refusals = 1; refusals > 0; maps++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            bool refused = false;
+            pthread_t thread;
+            os_maps_left = maps;
+            if (pthread_create(&thread, NULL, work_through, &refused) != 0)
+                _exit(3);
+            pthread_join(thread, NULL);
+            work_through(&refused);
+            os_maps_left = SIZE_MAX;
+            heap_check();
+            size_t used_before = lost_objects();
+            bool again = false;
+            work_through(&again); /* all that there was is there again */
+            neap_malloc_trim(0);
+            heap_check();
+            bool lost = used_before != 0 || lost_objects() != 0 || counter_get(&heap.runs.used_units) != 0;
+            _exit(lost || again ? 2 : refused ? 1 : 0);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+        refusals = (size_t)WEXITSTATUS(status);
+        assert_true(maps > 0 || refusals > 0);
+        assert_true(maps < 1000);
+    }
+}
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+#ifndef NDEBUG
+        cmocka_unit_test(memory_runs_out_anywhere), /* first: the heap is not made yet */
+#endif
         cmocka_unit_test(zero_sizes),       cmocka_unit_test(every_small_size),
         cmocka_unit_test(too_large),        cmocka_unit_test(alignments),
         cmocka_unit_test(realloc_keeps_contents), cmocka_unit_test(trim_returns_all),

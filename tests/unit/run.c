@@ -269,6 +269,8 @@ static void refuses_when_memory_is_short(void **state) {
         size_t room = strtoul(statm, NULL, 10) * os_page_size() + (256 << 20);
         struct rlimit limit = {room, room};
         setrlimit(RLIMIT_AS, &limit);
+        if (mmap(NULL, 1 << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+            _exit(0); /* an emulator that does not enforce limits: nothing to see */
         bool refused = get(runs, (size_t)1 << (30 - UNIT_SHIFT), 1, false, &zeroed) == 0;
         size_t unit = get(runs, (size_t)1 << (26 - UNIT_SHIFT), 1, false, &zeroed); /* 64 MiB still fit */
         runs_check(runs);
