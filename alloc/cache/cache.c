@@ -295,7 +295,8 @@ void cache_check(const struct caches *caches) {
     for (unsigned c = 1; c < CLASSES; c++) {
         void **first = slots_of(caches, cache, c), **top = top_of(&cache->magazine[c]);
         VERIFY(first[-1] == NULL);
-        VERIFY(first <= top && top <= cache->magazine[c].end && cache->magazine[c].end <= first + caches->capacity[c]);
+        VERIFY(first <= top && top <= cache->magazine[c].end &&
+               cache->magazine[c].end <= first + caches->capacity[c]);
         for (void **slot = first; slot < top; slot++) {
             VERIFY(unit_kind_at(&caches->bins->runs->space.map, *slot) == c);
             VERIFY(is_object_start(&caches->bins->divisors[c], *slot));

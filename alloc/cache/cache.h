@@ -28,13 +28,13 @@ struct cache {
 
 struct caches {
     struct bins *bins;
-    struct lock registry; /* of what follows */
-    uint32_t made;        /* caches there have been at once, at most: numbers below this have memory */
-    uint32_t first_free;  /* number + 1; 0: none */
-    uint32_t unused;      /* length of that list */
-    uint32_t forks;       /* how many forks lie between this process and the first */
-    _Atomic bool orphans; /* caches of threads that a fork left behind are still to be emptied */
-    pthread_key_t key;    /* its destructor tells of a thread's end */
+    struct lock registry;       /* of what follows */
+    uint32_t made;              /* caches there have been at once, at most: numbers below this have memory */
+    uint32_t first_free;        /* number + 1; 0: none */
+    uint32_t unused;            /* length of that list */
+    uint32_t forks;             /* how many forks lie between this process and the first */
+    _Atomic bool orphans;       /* caches of threads that a fork left behind are still to be emptied */
+    pthread_key_t key;          /* its destructor tells of a thread's end */
     uint16_t first[CLASSES];    /* index of a class's first slot behind struct cache */
     uint16_t capacity[CLASSES]; /* and how many it has */
 };

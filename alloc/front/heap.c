@@ -48,7 +48,7 @@ static bool ready(void) {
 }
 
 static void *alloc(size_t size, size_t alignment, bool zero) {
-    unsigned class = alignment > CLASS_GRAIN    ? size_class_aligned(size, alignment)
+    unsigned class = alignment > CLASS_GRAIN   ? size_class_aligned(size, alignment)
                      : size <= CLASS_MAX_BYTES ? size_class(size)
                                                : 0;
     bool zeroed = false;
@@ -136,16 +136,17 @@ void heap_check_sized(const void *p, size_t alignment, size_t size, const char *
         return;
     size_t usable = heap_usable(p, function);
     size_t page = heap.runs.space.page;
-    unsigned class = size > PTRDIFF_MAX            ? 0
-                     : alignment > CLASS_GRAIN    ? size_class_aligned(size, alignment)
+    unsigned class = size > PTRDIFF_MAX        ? 0
+                     : alignment > CLASS_GRAIN ? size_class_aligned(size, alignment)
                      : size <= CLASS_MAX_BYTES ? size_class(size)
                                                : 0;
-    bool fits = size <= PTRDIFF_MAX && (class != 0 ? usable == class_bytes(class)
-                                                    : usable == align_up(max_size(size, 1), page));
+    bool fits = size <= PTRDIFF_MAX &&
+                (class != 0 ? usable == class_bytes(class) : usable == align_up(max_size(size, 1), page));
     /* What was made smaller by realloc may have stayed where it was. */
     bool shrunk = alignment <= CLASS_GRAIN && size <= usable && size >= usable - usable / REALLOC_WASTE;
     if (!fits && !shrunk)
-        os_die("%s(%p): size %z does not fit the object, which has %z bytes", function, (uintptr_t)p, size, usable);
+        os_die("%s(%p): size %z does not fit the object, which has %z bytes", function, (uintptr_t)p, size,
+               usable);
     if (((uintptr_t)p & (alignment - 1)) != 0)
         os_die("%s(%p): the object is not aligned to %z", function, (uintptr_t)p, alignment);
 }

@@ -36,8 +36,8 @@ static inline bool heap_is_made(void) {
 /* A realloc that would waste no more than this part of the object stays in place. */
 enum { REALLOC_WASTE = 4 };
 
-/* Any allocation: what the fast path in front of it does not serve. NULL with errno ENOMEM where memory is short or
- * size is above PTRDIFF_MAX. alignment is a power of two. Makes the heap at its first call. */
+/* Any allocation: what the fast path in front of it does not serve. NULL with errno ENOMEM where memory is short
+ * or size is above PTRDIFF_MAX. alignment is a power of two. Makes the heap at its first call. */
 void *heap_alloc(size_t size, size_t alignment, bool zero);
 
 /* neap_free for what its fast path does not take. `function` is what the program called, for messages. */

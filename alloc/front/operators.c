@@ -1,15 +1,15 @@
 /* The C++ operators new and delete in all their forms, under the names that the Itanium C++ ABI gives them.
  *
- * Where memory is short they call the new-handler and try again, and throw std::bad_alloc where there is none, both
- * through the libstdc++ of the process: found at start if the program is linked to it, later if it was loaded with
- * dlopen. This file is compiled with -fexceptions, so that what is thrown passes. */
+ * Where memory is short they call the new-handler and try again, and throw std::bad_alloc where there is none,
+ * both through the libstdc++ of the process: found at start if the program is linked to it, later if it was loaded
+ * with dlopen. This file is compiled with -fexceptions, so that what is thrown passes. */
 #include "front/fast_path.h"
 
 #include <dlfcn.h>
 
 typedef void (*new_handler)(void);
 
-extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));     /* std::get_new_handler() */
+extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));      /* std::get_new_handler() */
 extern _Noreturn void _ZSt17__throw_bad_allocv(void) __attribute__((weak)); /* std::__throw_bad_alloc() */
 
 static void *find_in_libstdcxx(const char *symbol) {
@@ -98,52 +98,52 @@ static inline void delete_sized(void *p, size_t alignment, size_t size) {
 }
 
 /* The same set for objects (w, l) and arrays (a, a). */
-#define OPERATORS(new, delete)                                                                                 \
-    PUBLIC void *_Zn##new##m(size_t size);                                                                     \
-    PUBLIC void *_Zn##new##m(size_t size) {                                                                    \
-        return new_throwing(size);                                                                             \
-    }                                                                                                          \
-    PUBLIC void *_Zn##new##mRKSt9nothrow_t(size_t size, const void *tag);                                      \
-    PUBLIC void *_Zn##new##mRKSt9nothrow_t(size_t size, const void *tag) {                                     \
-        (void)tag;                                                                                             \
-        return new_nothrow(size);                                                                              \
-    }                                                                                                          \
-    PUBLIC void *_Zn##new##mSt11align_val_t(size_t size, size_t alignment);                                    \
-    PUBLIC void *_Zn##new##mSt11align_val_t(size_t size, size_t alignment) {                                   \
-        return new_aligned(size, alignment);                                                                   \
-    }                                                                                                          \
-    PUBLIC void *_Zn##new##mSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag);     \
-    PUBLIC void *_Zn##new##mSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag) {    \
-        (void)tag;                                                                                             \
-        return new_aligned_nothrow(size, alignment);                                                           \
-    }                                                                                                          \
-    PUBLIC void _Zd##delete##Pv(void *p);                                                                      \
-    PUBLIC void _Zd##delete##Pv(void *p) {                                                                     \
-        fast_free(p, "operator delete");                                                                       \
-    }                                                                                                          \
-    PUBLIC void _Zd##delete##Pvm(void *p, size_t size);                                                        \
-    PUBLIC void _Zd##delete##Pvm(void *p, size_t size) {                                                       \
-        delete_sized(p, 1, size);                                                                              \
-    }                                                                                                          \
-    PUBLIC void _Zd##delete##PvRKSt9nothrow_t(void *p, const void *tag);                                       \
-    PUBLIC void _Zd##delete##PvRKSt9nothrow_t(void *p, const void *tag) {                                      \
-        (void)tag;                                                                                             \
-        fast_free(p, "operator delete");                                                                       \
-    }                                                                                                          \
-    PUBLIC void _Zd##delete##PvSt11align_val_t(void *p, size_t alignment);                                     \
-    PUBLIC void _Zd##delete##PvSt11align_val_t(void *p, size_t alignment) {                                    \
-        (void)alignment;                                                                                       \
-        fast_free(p, "operator delete");                                                                       \
-    }                                                                                                          \
-    PUBLIC void _Zd##delete##PvmSt11align_val_t(void *p, size_t size, size_t alignment);                       \
-    PUBLIC void _Zd##delete##PvmSt11align_val_t(void *p, size_t size, size_t alignment) {                      \
-        delete_sized(p, alignment, size);                                                                      \
-    }                                                                                                          \
-    PUBLIC void _Zd##delete##PvSt11align_val_tRKSt9nothrow_t(void *p, size_t alignment, const void *tag);      \
-    PUBLIC void _Zd##delete##PvSt11align_val_tRKSt9nothrow_t(void *p, size_t alignment, const void *tag) {     \
-        (void)alignment;                                                                                       \
-        (void)tag;                                                                                             \
-        fast_free(p, "operator delete");                                                                       \
+#define OPERATORS(new, delete)                                                                                    \
+    PUBLIC void *_Zn##new##m(size_t size);                                                                        \
+    PUBLIC void *_Zn##new##m(size_t size) {                                                                       \
+        return new_throwing(size);                                                                                \
+    }                                                                                                             \
+    PUBLIC void *_Zn##new##mRKSt9nothrow_t(size_t size, const void *tag);                                         \
+    PUBLIC void *_Zn##new##mRKSt9nothrow_t(size_t size, const void *tag) {                                        \
+        (void)tag;                                                                                                \
+        return new_nothrow(size);                                                                                 \
+    }                                                                                                             \
+    PUBLIC void *_Zn##new##mSt11align_val_t(size_t size, size_t alignment);                                       \
+    PUBLIC void *_Zn##new##mSt11align_val_t(size_t size, size_t alignment) {                                      \
+        return new_aligned(size, alignment);                                                                      \
+    }                                                                                                             \
+    PUBLIC void *_Zn##new##mSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag);        \
+    PUBLIC void *_Zn##new##mSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag) {       \
+        (void)tag;                                                                                                \
+        return new_aligned_nothrow(size, alignment);                                                              \
+    }                                                                                                             \
+    PUBLIC void _Zd##delete##Pv(void *p);                                                                         \
+    PUBLIC void _Zd##delete##Pv(void *p) {                                                                        \
+        fast_free(p, "operator delete");                                                                          \
+    }                                                                                                             \
+    PUBLIC void _Zd##delete##Pvm(void *p, size_t size);                                                           \
+    PUBLIC void _Zd##delete##Pvm(void *p, size_t size) {                                                          \
+        delete_sized(p, 1, size);                                                                                 \
+    }                                                                                                             \
+    PUBLIC void _Zd##delete##PvRKSt9nothrow_t(void *p, const void *tag);                                          \
+    PUBLIC void _Zd##delete##PvRKSt9nothrow_t(void *p, const void *tag) {                                         \
+        (void)tag;                                                                                                \
+        fast_free(p, "operator delete");                                                                          \
+    }                                                                                                             \
+    PUBLIC void _Zd##delete##PvSt11align_val_t(void *p, size_t alignment);                                        \
+    PUBLIC void _Zd##delete##PvSt11align_val_t(void *p, size_t alignment) {                                       \
+        (void)alignment;                                                                                          \
+        fast_free(p, "operator delete");                                                                          \
+    }                                                                                                             \
+    PUBLIC void _Zd##delete##PvmSt11align_val_t(void *p, size_t size, size_t alignment);                          \
+    PUBLIC void _Zd##delete##PvmSt11align_val_t(void *p, size_t size, size_t alignment) {                         \
+        delete_sized(p, alignment, size);                                                                         \
+    }                                                                                                             \
+    PUBLIC void _Zd##delete##PvSt11align_val_tRKSt9nothrow_t(void *p, size_t alignment, const void *tag);         \
+    PUBLIC void _Zd##delete##PvSt11align_val_tRKSt9nothrow_t(void *p, size_t alignment, const void *tag) {        \
+        (void)alignment;                                                                                          \
+        (void)tag;                                                                                                \
+        fast_free(p, "operator delete");                                                                          \
     }
 
 OPERATORS(w, l)

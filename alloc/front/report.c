@@ -1,5 +1,5 @@
-/* What the heap holds, told through glibc's interfaces. Figures are counted under the locks of what is counted, one
- * after the other: in a busy process they are of slightly different moments. */
+/* What the heap holds, told through glibc's interfaces. Figures are counted under the locks of what is counted,
+ * one after the other: in a busy process they are of slightly different moments. */
 #include "front/heap.h"
 
 #include <errno.h>
@@ -84,8 +84,8 @@ PUBLIC int neap_malloc_info(int options, FILE *out) {
     for (unsigned c = 1; f.mapped > 0 && c < CLASSES; c++) {
         struct class_figures of = count_class(c);
         if (of.slabs > 0)
-            fprintf(out, "<class size=\"%zu\" slabs=\"%zu\" live=\"%zu\" cached=\"%zu\" free=\"%zu\"/>\n", of.bytes,
-                    of.slabs, of.live, of.cached, of.free);
+            fprintf(out, "<class size=\"%zu\" slabs=\"%zu\" live=\"%zu\" cached=\"%zu\" free=\"%zu\"/>\n",
+                    of.bytes, of.slabs, of.live, of.cached, of.free);
     }
     fprintf(out, "</sizes>\n</heap>\n");
     fprintf(out, "<total type=\"live\" size=\"%zu\"/>\n<total type=\"large\" size=\"%zu\"/>\n", f.live, f.large);

@@ -56,8 +56,8 @@ void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_ze
  * with its neighbours', and such mappings would become more and more. */
 static void give_back(struct runs *runs, size_t unit, size_t units, enum run_state state, bool moved) {
     if (moved)
-        state = os_remap_fresh(unit_address(&runs->space.map, unit), units << UNIT_SHIFT) ? RUN_CLEAN
-                                                                                          : RUN_UNMAPPED;
+        state =
+            os_remap_fresh(unit_address(&runs->space.map, unit), units << UNIT_SHIFT) ? RUN_CLEAN : RUN_UNMAPPED;
     run_free(runs, unit, units, state);
 }
 

@@ -96,8 +96,8 @@ static NOINLINE void acquire_slow(struct lock *lock, uint32_t me) {
                                                     memory_order_relaxed))
             return;
         if ((seen & LOCK_WAITERS) != 0 ||
-            atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | LOCK_WAITERS,
-                                                    memory_order_relaxed, memory_order_relaxed))
+            atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | LOCK_WAITERS, memory_order_relaxed,
+                                                    memory_order_relaxed))
             os_futex_wait((const uint32_t *)&lock->word, seen | LOCK_WAITERS);
     }
 }

@@ -97,9 +97,9 @@ void os_unmap(uintptr_t addr, size_t bytes) {
     errno = saved;
 }
 
-/* Emulators of Linux (qemu-user up to 7.2 after a move, others always) may answer MADV_DONTNEED with success and do
- * nothing, and what should read as zeroes would not. So the first page that is purged, and the first that a move left
- * behind, is written before and looked at after; jemalloc does the same at start. */
+/* Emulators of Linux (qemu-user up to 7.2 after a move, others always) may answer MADV_DONTNEED with success and
+ * do nothing, and what should read as zeroes would not. So the first page that is purged, and the first that a
+ * move left behind, is written before and looked at after; jemalloc does the same at start. */
 enum faith { UNKNOWN, FAITHFUL, UNFAITHFUL };
 static _Atomic int purge_faith, move_faith;
 
@@ -128,8 +128,8 @@ static int test_faith(_Atomic int *faith, uintptr_t addr) {
 
 bool os_purge(uintptr_t addr, size_t bytes) {
     int saved = errno;
-    bool purged = test_faith(&purge_faith, addr) == UNFAITHFUL ? os_remap_fresh(addr, bytes)
-                                                                : advise_unneeded(addr, bytes);
+    bool purged =
+        test_faith(&purge_faith, addr) == UNFAITHFUL ? os_remap_fresh(addr, bytes) : advise_unneeded(addr, bytes);
     errno = saved;
     return purged;
 }

@@ -369,8 +369,8 @@ static size_t check_tree(const struct runs *runs, uint32_t t, size_t low, size_t
         VERIFY(runs->space.map.kind[u] == kind);
     VERIFY(run->left == 0 || mix32(run->left) <= mix32(t));
     VERIFY(run->right == 0 || mix32(run->right) <= mix32(t));
-    size_t units = run->units + check_tree(runs, run->left, low, t, state) +
-                   check_tree(runs, run->right, end, high, state);
+    size_t units =
+        run->units + check_tree(runs, run->left, low, t, state) + check_tree(runs, run->right, end, high, state);
     uint32_t l = widest(runs, run->left), r = widest(runs, run->right);
     VERIFY(run->widest >= run->units && run->widest >= l && run->widest >= r);
     VERIFY(run->widest == run->units || run->widest == l || run->widest == r);

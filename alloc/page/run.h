@@ -14,18 +14,18 @@ enum run_state {
     RUN_DIRTY,
     RUN_CLEAN,
     RUN_UNMAPPED,
-    RUN_STATES, /* states that can be allocated from */
+    RUN_STATES,               /* states that can be allocated from */
     RUN_PURGING = RUN_STATES, /* on its way from dirty, by a thread that does not hold the lock */
 };
 
 struct runs {
     struct lock lock;
     struct space space;
-    uint32_t root[RUN_STATES];        /* treap of the free runs of each state */
+    uint32_t root[RUN_STATES]; /* treap of the free runs of each state */
     counter free_units[RUN_STATES + 1];
     counter used_units;
-    struct list dirty;   /* free dirty runs, oldest first */
-    struct list purging; /* runs being purged */
+    struct list dirty;    /* free dirty runs, oldest first */
+    struct list purging;  /* runs being purged */
     counter purged_units; /* ever returned to the system */
     _Atomic bool unmap;   /* return address space too: it counts against a limit */
 };
@@ -34,11 +34,11 @@ struct runs {
 bool runs_init(struct runs *runs, size_t page);
 
 struct run_request {
-    size_t units;        /* rounded up to the granule */
-    size_t align_units;  /* power of two: the run's address is a multiple of that many units */
-    uint8_t first_kind;  /* what the unit map says of its first unit … */
-    uint8_t other_kind;  /* … and of the others */
-    bool clean_first;    /* rather clean than warm: its pages will be replaced anyway */
+    size_t units;       /* rounded up to the granule */
+    size_t align_units; /* power of two: the run's address is a multiple of that many units */
+    uint8_t first_kind; /* what the unit map says of its first unit … */
+    uint8_t other_kind; /* … and of the others */
+    bool clean_first;   /* rather clean than warm: its pages will be replaced anyway */
 };
 
 /* Takes the lowest run that fits, dirty ones first, or grows the heap. Returns its first unit and, in *zeroed,

@@ -22,8 +22,8 @@ enum unit_kind {
 };
 
 struct unit_map {
-    uintptr_t base;    /* address of unit 0, which is never used: 0 can mean "none" */
-    uint8_t *kind;     /* of each unit below end */
+    uintptr_t base;     /* address of unit 0, which is never used: 0 can mean "none" */
+    uint8_t *kind;      /* of each unit below end */
     _Atomic size_t end; /* units that have been mapped, ever; only rises */
 };
 

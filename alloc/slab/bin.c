@@ -67,12 +67,11 @@ size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **object
 
     size_t units = (d->slab_mask + 1) >> UNIT_SHIFT;
     bool zeroed;
-    size_t unit = run_alloc(bins->runs,
-                            &(struct run_request){.units = units,
-                                                  .align_units = units,
-                                                  .first_kind = (uint8_t)class,
-                                                  .other_kind = (uint8_t)class},
-                            &zeroed);
+    size_t unit = run_alloc(
+        bins->runs,
+        &(struct run_request){
+            .units = units, .align_units = units, .first_kind = (uint8_t) class, .other_kind = (uint8_t) class},
+        &zeroed);
     if (unit == 0)
         return 0;
     struct slab *slab = slab_make(&bins->runs->space, unit, class, d);

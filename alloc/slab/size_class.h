@@ -8,8 +8,8 @@
 
 enum {
     CLASS_GRAIN = 16,
-    CLASS_LINEAR = 8,          /* classes that are multiples of the grain */
-    CLASS_STEPS = 8,           /* classes a doubling above them */
+    CLASS_LINEAR = 8, /* classes that are multiples of the grain */
+    CLASS_STEPS = 8,  /* classes a doubling above them */
     CLASS_DOUBLINGS = 8,
     CLASSES = 1 + CLASS_LINEAR + CLASS_STEPS * CLASS_DOUBLINGS, /* with class 0 */
     CLASS_MAX_BYTES = 32 << 10,
@@ -19,16 +19,16 @@ _Static_assert(CLASSES - 1 <= UNIT_LAST_CLASS, "every class is a kind of unit");
 
 /* The class of a size from 1 to CLASS_MAX_BYTES; a constant expression for a constant size. */
 #define CLASS_LOG(size) (63 - __builtin_clzl((size_t)(size)-1)) /* for sizes above 128 */
-#define CLASS_OF(size)                                                                                         \
-    ((size) <= CLASS_LINEAR * CLASS_GRAIN                                                                      \
-         ? ((size_t)(size) + CLASS_GRAIN - 1) / CLASS_GRAIN                                                    \
-         : (size_t)CLASS_LINEAR + 1 + ((size_t)CLASS_LOG(size) - 7) * CLASS_STEPS +                            \
+#define CLASS_OF(size)                                                                                            \
+    ((size) <= CLASS_LINEAR * CLASS_GRAIN                                                                         \
+         ? ((size_t)(size) + CLASS_GRAIN - 1) / CLASS_GRAIN                                                       \
+         : (size_t)CLASS_LINEAR + 1 + ((size_t)CLASS_LOG(size) - 7) * CLASS_STEPS +                               \
                ((((size_t)(size)-1) >> (CLASS_LOG(size) - 3)) & (CLASS_STEPS - 1)))
 
 /* The size of a class; a constant expression for a constant class. */
-#define CLASS_BYTES(c)                                                                                         \
-    ((c) <= CLASS_LINEAR ? (size_t)(c)*CLASS_GRAIN                                                             \
-                         : ((size_t)(CLASS_STEPS + 1 + ((c)-CLASS_LINEAR - 1) % CLASS_STEPS)                   \
+#define CLASS_BYTES(c)                                                                                            \
+    ((c) <= CLASS_LINEAR ? (size_t)(c)*CLASS_GRAIN                                                                \
+                         : ((size_t)(CLASS_STEPS + 1 + ((c)-CLASS_LINEAR - 1) % CLASS_STEPS)                      \
                             << (4 + ((c)-CLASS_LINEAR - 1) / CLASS_STEPS)))
 
 /* CLASS_OF for the sizes up to CLASS_TABLE_BYTES, by size in grains, rounded up; size 0 is of class 1. */
@@ -52,7 +52,7 @@ static inline unsigned size_class_aligned(size_t size, size_t alignment) {
         return 0;
     unsigned class = size_class(max_size(size, alignment));
     while ((class_bytes(class) & (alignment - 1)) != 0)
-        class++;
+        class ++;
     return class;
 }
 

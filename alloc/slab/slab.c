@@ -28,7 +28,7 @@ struct slab *slab_make(const struct space *space, size_t unit, unsigned class, c
     struct slab *slab = space_meta(space, unit);
     list_init(&slab->link);
     slab->free = slab->objects = d->objects;
-    slab->class = (uint8_t)class;
+    slab->class = (uint8_t) class;
     slab->level = 0;
     uint64_t *bits = bits_of(space, slab);
     size_t words = words_of(slab);

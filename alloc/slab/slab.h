@@ -10,12 +10,12 @@
 enum { SLAB_INLINE_WORDS = 4 };
 
 struct slab {
-    struct list link;                 /* in its bin, while some objects are free */
-    uint64_t few[SLAB_INLINE_WORDS];  /* the bitmap, where it has no more words; 1: free */
-    uint16_t free;                    /* how many objects are free */
+    struct list link;                /* in its bin, while some objects are free */
+    uint64_t few[SLAB_INLINE_WORDS]; /* the bitmap, where it has no more words; 1: free */
+    uint16_t free;                   /* how many objects are free */
     uint16_t objects;
     uint8_t class;
-    uint8_t level;                    /* the bin's list it is on */
+    uint8_t level; /* the bin's list it is on */
 };
 _Static_assert(sizeof(struct slab) <= UNIT_META_BYTES, "a slab's metadata fits its first unit's");
 

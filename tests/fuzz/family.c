@@ -1,5 +1,5 @@
-/* Fuzz target: bytes are a program of calls to the malloc family, run against a shadow. Three bytes a call: what, on which
- * slot, how large. A violated promise aborts. */
+/* Fuzz target: bytes are a program of calls to the malloc family, run against a shadow. Three bytes a call: what,
+ * on which slot, how large. A violated promise aborts. */
 #include "front/heap.h"
 #include "fuzz.h"
 

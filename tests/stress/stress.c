@@ -1,5 +1,5 @@
-/* Random work on the prefixed build, checked against a shadow: every object is filled with bytes that only it has, and
- * looked through before it is resized or freed. Threads hand objects to each other, come and go, and fork.
+/* Random work on the prefixed build, checked against a shadow: every object is filled with bytes that only it has,
+ * and looked through before it is resized or freed. Threads hand objects to each other, come and go, and fork.
  *
  *   stress [--seconds N] [--threads N] [--seed N] [--no-fork] [--jitter N]
  *
@@ -222,12 +222,10 @@ static void *run_place(void *argument) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"seconds", required_argument, NULL, 's'},
-                                            {"threads", required_argument, NULL, 't'},
-                                            {"seed", required_argument, NULL, 'r'},
-                                            {"jitter", required_argument, NULL, 'j'},
-                                            {"no-fork", no_argument, NULL, 'n'},
-                                            {0}};
+    static const struct option options[] = {
+        {"seconds", required_argument, NULL, 's'}, {"threads", required_argument, NULL, 't'},
+        {"seed", required_argument, NULL, 'r'},    {"jitter", required_argument, NULL, 'j'},
+        {"no-fork", no_argument, NULL, 'n'},       {0}};
     double seconds = 5;
     unsigned long threads = 4, seed = 1, jitter = 0;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -246,6 +244,8 @@ int main(int argc, char **argv) {
     }
 #ifndef NDEBUG
     lock_jitter = (unsigned)jitter;
+#else
+    (void)jitter; /* release builds have none */
 #endif
     deadline = now() + seconds;
     struct worker *workers = calloc(threads, sizeof *workers);

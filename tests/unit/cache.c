@@ -175,10 +175,8 @@ static void a_forked_child_empties_the_others(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pops_what_was_pushed_last),
-        cmocka_unit_test(counts_stay_right),
-        cmocka_unit_test(a_thread_leaves_nothing),
-        cmocka_unit_test(works_after_retirement),
+        cmocka_unit_test(pops_what_was_pushed_last),         cmocka_unit_test(counts_stay_right),
+        cmocka_unit_test(a_thread_leaves_nothing),           cmocka_unit_test(works_after_retirement),
         cmocka_unit_test(a_forked_child_empties_the_others),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

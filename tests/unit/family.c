@@ -1,5 +1,5 @@
-/* front/: the malloc family's contract, on the prefixed build; and memory that runs out at every place where more is
- * asked of the system. */
+/* front/: the malloc family's contract, on the prefixed build; and memory that runs out at every place where more
+ * is asked of the system. */
 #include "test.h"
 
 #include "front/heap.h"
@@ -47,8 +47,8 @@ static void zero_sizes(void **state) {
 
 static void too_large(void **state) {
     (void)state;
-    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4096, (size_t)PTRDIFF_MAX + 1,
-                                   (size_t)PTRDIFF_MAX, (size_t)1 << 60};
+    static const size_t sizes[] = {
+        SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4096, (size_t)PTRDIFF_MAX + 1, (size_t)PTRDIFF_MAX, (size_t)1 << 60};
     unsigned char *kept = neap_malloc(100);
     memset(kept, 9, 100);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -165,8 +165,8 @@ static void free_memory_is_bounded(void **state) {
 #ifndef NDEBUG
 enum { PIECES = 400 };
 
-/* Allocates pieces of all sizes in a thread of its own, grows them by realloc and frees them, and tells whether memory
- * ran out meanwhile. What it was given must be whole, and errno set, every time. */
+/* Allocates pieces of all sizes in a thread of its own, grows them by realloc and frees them, and tells whether
+ * memory ran out meanwhile. What it was given must be whole, and errno set, every time. */
 static void *work_through(void *refused) {
     static const size_t sizes[] = {24, 3000, 100, 40000, 20000, 700, 300000, 48, 2 << 20, 16};
     struct {
@@ -251,9 +251,12 @@ int main(void) {
 #ifndef NDEBUG
         cmocka_unit_test(memory_runs_out_anywhere), /* first: the heap is not made yet */
 #endif
-        cmocka_unit_test(zero_sizes),       cmocka_unit_test(every_small_size),
-        cmocka_unit_test(too_large),        cmocka_unit_test(alignments),
-        cmocka_unit_test(realloc_keeps_contents), cmocka_unit_test(trim_returns_all),
+        cmocka_unit_test(zero_sizes),
+        cmocka_unit_test(every_small_size),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(alignments),
+        cmocka_unit_test(realloc_keeps_contents),
+        cmocka_unit_test(trim_returns_all),
         cmocka_unit_test(free_memory_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,7 +52,7 @@ static void bad_ones_are_reported_and_ignored(void **state) {
         {"page_size:2048", "neap: test: bad value for option: \"page_size:2048\" (ignored)\n"},
         {"page_size:-1", "neap: test: bad value for option: \"page_size:-1\" (ignored)\n"},
         {"page_size:99999999999999999999999", "neap: test: bad value for option: "
-                                               "\"page_size:99999999999999999999999\" (ignored)\n"},
+                                              "\"page_size:99999999999999999999999\" (ignored)\n"},
         {":", "neap: test: unknown option: \":\" (ignored)\n"},
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1",
          "neap: test: too long an option: "

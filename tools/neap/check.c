@@ -24,8 +24,7 @@ static const char help[] =
     "\n"
     "Exit code: 0 neap took over (or would), 1 it did not, 2 that cannot be told, or a usage error.\n";
 
-static pid_t parse_pid(const char *word)
-{
+static pid_t parse_pid(const char *word) {
     char *end;
     errno = 0;
     long number = strtol(word, &end, 10);
@@ -34,8 +33,7 @@ static pid_t parse_pid(const char *word)
     return (pid_t)number;
 }
 
-static int run(int argc, char **argv)
-{
+static int run(int argc, char **argv) {
     static const struct option_spec specs[] = {{"--library", 1}, {NULL, 0}};
     struct options walk = {&check_command, specs, argv, 1};
     const char *library = NULL;

@@ -23,8 +23,7 @@ struct bindings {
     const char *missing;       /* what the loader says of an object that is not there */
 };
 
-static void take_line(void *context, const char *line)
-{
+static void take_line(void *context, const char *line) {
     struct bindings *bindings = context;
     static const char *const symbols[] = {"malloc", "free"};
     char *from;
@@ -49,8 +48,7 @@ static void take_line(void *context, const char *line)
 
 /* What the file itself rules out or in; VERDICT_CANNOT_TELL where the loader has to be asked. */
 static enum verdict_status examine_file(struct verdict *verdict, const struct program *program,
-                                        const struct library *library)
-{
+                                        const struct library *library) {
     static const char would_not[] = "neap would not take over in %s: %s";
     if (library_is_linked_into(&program->elf))
         return verdict_set(verdict, VERDICT_TOOK_OVER, "neap would serve malloc in %s: it is linked into it",
@@ -75,8 +73,7 @@ static enum verdict_status examine_file(struct verdict *verdict, const struct pr
 }
 
 static enum verdict_status judge(struct verdict *verdict, const struct program *program,
-                                 const struct bindings *bindings)
-{
+                                 const struct bindings *bindings) {
     static const char would_not[] = "neap would not take over in %s: %s";
     if (bindings->refused) {
         verdict_set(verdict, VERDICT_DID_NOT, would_not, program->path, "the loader refuses the library");
@@ -99,9 +96,7 @@ static enum verdict_status judge(struct verdict *verdict, const struct program *
     return verdict->status;
 }
 
-enum verdict_status check_command_line(struct verdict *verdict, const char *command,
-                                       const char *given_library)
-{
+enum verdict_status check_command_line(struct verdict *verdict, const char *command, const char *given_library) {
     struct library library;
     const char *error = library_find(&library, given_library);
     if (error)

@@ -24,13 +24,11 @@ struct state_place {
     const struct object *object; /* NULL where neap is linked into a static executable */
 };
 
-static enum verdict_status forbidden(struct verdict *verdict, const struct process *process)
-{
-    verdict_set(verdict, VERDICT_CANNOT_TELL, "cannot tell for %s: no permission to look into it",
-                process->label);
+static enum verdict_status forbidden(struct verdict *verdict, const struct process *process) {
+    verdict_set(verdict, VERDICT_CANNOT_TELL, "cannot tell for %s: no permission to look into it", process->label);
     if (geteuid() == 0)
-        verdict_detail(
-            verdict, "not even root may here: a container, a user namespace or a security module guards it");
+        verdict_detail(verdict,
+                       "not even root may here: a container, a user namespace or a security module guards it");
     else if (process->owner != geteuid())
         verdict_detail(verdict, "it belongs to user %u: run neap check as root or as that user",
                        (unsigned)process->owner);
@@ -47,25 +45,22 @@ static enum verdict_status forbidden(struct verdict *verdict, const struct proce
     return verdict->status;
 }
 
-static enum verdict_status memory_refused(struct verdict *verdict, const struct process *process,
-                                          const char *path, int error)
-{
-    verdict_set(verdict, VERDICT_CANNOT_TELL, "cannot tell for %s: its memory cannot be read: %s",
-                process->label, strerror(error));
+static enum verdict_status memory_refused(struct verdict *verdict, const struct process *process, const char *path,
+                                          int error) {
+    verdict_set(verdict, VERDICT_CANNOT_TELL, "cannot tell for %s: its memory cannot be read: %s", process->label,
+                strerror(error));
     verdict_detail(verdict, "%s is mapped, but whether it serves malloc stands in that memory", path);
     verdict_detail(verdict, "run neap check as root (kernel.yama.ptrace_scope may keep others out)");
     return verdict->status;
 }
 
-static enum verdict_status still_loading(struct verdict *verdict, const struct process *process)
-{
+static enum verdict_status still_loading(struct verdict *verdict, const struct process *process) {
     return verdict_set(verdict, VERDICT_CANNOT_TELL,
                        "cannot tell for %s: its loader is at work at this moment; try again", process->label);
 }
 
 /* NULL, or what is wrong with a state that the process showed. */
-static const char *state_fault(const struct neap_state *state)
-{
+static const char *state_fault(const struct neap_state *state) {
     if (memcmp(state->magic, state_magic, sizeof(state->magic)) != 0)
         return "it does not open with \"neap 1\"";
     if (state->size < sizeof(*state) || state->size > MAX_STATE_SIZE)
@@ -76,15 +71,13 @@ static const char *state_fault(const struct neap_state *state)
 }
 
 static enum verdict_status judge_state(struct verdict *verdict, const struct process *process,
-                                       const struct objects *objects, const struct state_place *place)
-{
+                                       const struct objects *objects, const struct state_place *place) {
     struct neap_state state;
     if (!process_read(process, place->address, &state, sizeof(state)))
         return memory_refused(verdict, process, place->path, errno);
     const char *wrong = state_fault(&state);
     if (wrong) {
-        verdict_set(verdict, VERDICT_CANNOT_TELL, "cannot tell for %s: its neap_state is not one",
-                    process->label);
+        verdict_set(verdict, VERDICT_CANNOT_TELL, "cannot tell for %s: its neap_state is not one", process->label);
         verdict_detail(verdict, "%s, in %s", wrong, place->path);
         return verdict->status;
     }
@@ -116,9 +109,7 @@ static enum verdict_status judge_state(struct verdict *verdict, const struct pro
 
 /* Finds neap_state in a loaded object or, for a static executable, in the executable. False where there is
  * none. */
-static bool find_state(const struct process *process, const struct objects *objects,
-                       struct state_place *place)
-{
+static bool find_state(const struct process *process, const struct objects *objects, struct state_place *place) {
     uint64_t value;
     const struct object *object = objects_first(objects, EXPORTS_STATE);
     if (object) {
@@ -132,24 +123,21 @@ static bool find_state(const struct process *process, const struct objects *obje
 }
 
 /* A library that is neap's by its name, but whose file could not be examined. */
-static const struct object *unexamined_neap(const struct objects *objects)
-{
+static const struct object *unexamined_neap(const struct objects *objects) {
     for (size_t i = 0; i < objects->count; i++)
         if (objects->list[i].reason && strncmp(text_basename(objects->list[i].path), "libneap", 7) == 0)
             return &objects->list[i];
     return NULL;
 }
 
-static const struct object *any_with_state(const struct objects *objects)
-{
+static const struct object *any_with_state(const struct objects *objects) {
     for (size_t i = 0; i < objects->count; i++)
         if (objects->list[i].exports & EXPORTS_STATE)
             return &objects->list[i];
     return NULL;
 }
 
-enum verdict_status check_process(struct verdict *verdict, pid_t pid)
-{
+enum verdict_status check_process(struct verdict *verdict, pid_t pid) {
     struct process process;
     const char *reason;
     switch (process_open(&process, pid, &reason)) {
@@ -164,13 +152,12 @@ enum verdict_status check_process(struct verdict *verdict, pid_t pid)
     case PROCESS_FORBIDDEN:
         return forbidden(verdict, &process);
     case PROCESS_UNREADABLE:
-        return verdict_set(verdict, VERDICT_CANNOT_TELL, "cannot tell for %s: its executable %s",
-                           process.label, reason);
+        return verdict_set(verdict, VERDICT_CANNOT_TELL, "cannot tell for %s: its executable %s", process.label,
+                           reason);
     }
     struct objects objects;
     objects_find(&process, &objects);
-    enum objects_order order =
-        process_is_static(&process) ? OBJECTS_ORDERED : objects_order(&process, &objects);
+    enum objects_order order = process_is_static(&process) ? OBJECTS_ORDERED : objects_order(&process, &objects);
     int error = errno;
     const struct object *mapped = any_with_state(&objects);
     if (mapped && order == OBJECTS_NO_MEMORY)

@@ -19,8 +19,7 @@ enum {
     MAX_INTERPRETER_PATH = 4096,
 };
 
-bool elf_read_at(const struct elf_file *elf, uint64_t offset, void *out, size_t length)
-{
+bool elf_read_at(const struct elf_file *elf, uint64_t offset, void *out, size_t length) {
     if (offset > elf->size || length > elf->size - offset)
         return false;
     for (char *to = out; length > 0;) {
@@ -36,8 +35,7 @@ bool elf_read_at(const struct elf_file *elf, uint64_t offset, void *out, size_t 
     return true;
 }
 
-bool elf_read_address(const struct elf_file *elf, uint64_t address, void *out, size_t length)
-{
+bool elf_read_address(const struct elf_file *elf, uint64_t address, void *out, size_t length) {
     for (size_t i = 0; i < elf->segment_count; i++) {
         const struct elf_segment *segment = &elf->segments[i];
         if (segment->type != PT_LOAD || address < segment->address)
@@ -49,8 +47,7 @@ bool elf_read_address(const struct elf_file *elf, uint64_t address, void *out, s
     return false;
 }
 
-static bool read_header(struct elf_file *elf, uint64_t *segment_table, size_t *segment_count)
-{
+static bool read_header(struct elf_file *elf, uint64_t *segment_table, size_t *segment_count) {
     if (elf->is64) {
         Elf64_Ehdr header;
         if (!elf_read_at(elf, 0, &header, sizeof(header)))
@@ -77,8 +74,7 @@ static bool read_header(struct elf_file *elf, uint64_t *segment_table, size_t *s
     return header.e_phnum == 0 || header.e_phentsize == sizeof(Elf32_Phdr);
 }
 
-static bool read_segment(const struct elf_file *elf, uint64_t offset, struct elf_segment *segment)
-{
+static bool read_segment(const struct elf_file *elf, uint64_t offset, struct elf_segment *segment) {
     if (elf->is64) {
         Elf64_Phdr header;
         if (!elf_read_at(elf, offset, &header, sizeof(header)))
@@ -93,8 +89,7 @@ static bool read_segment(const struct elf_file *elf, uint64_t offset, struct elf
     return segment->offset <= elf->size && segment->file_size <= elf->size - segment->offset;
 }
 
-static const char *read_layout(struct elf_file *elf)
-{
+static const char *read_layout(struct elf_file *elf) {
     uint64_t table;
     size_t count;
     if (!read_header(elf, &table, &count))
@@ -111,8 +106,7 @@ static const char *read_layout(struct elf_file *elf)
     return NULL;
 }
 
-static const char *read_identity(struct elf_file *elf)
-{
+static const char *read_identity(struct elf_file *elf) {
     unsigned char ident[EI_NIDENT];
     if (!elf_read_at(elf, 0, ident, SELFMAG) || memcmp(ident, ELFMAG, SELFMAG) != 0)
         return "is not an ELF file";
@@ -135,8 +129,7 @@ static const char *read_identity(struct elf_file *elf)
     return NULL;
 }
 
-const char *elf_open(struct elf_file *elf, const char *path)
-{
+const char *elf_open(struct elf_file *elf, const char *path) {
     *elf = (struct elf_file){.fd = -1};
     struct stat status;
     /* Asked before opening: to open a device may do something. */
@@ -156,24 +149,21 @@ const char *elf_open(struct elf_file *elf, const char *path)
     return reason;
 }
 
-void elf_close(struct elf_file *elf)
-{
+void elf_close(struct elf_file *elf) {
     if (elf->fd >= 0)
         close(elf->fd);
     free(elf->segments);
     *elf = (struct elf_file){.fd = -1};
 }
 
-const struct elf_segment *elf_segment_of_type(const struct elf_file *elf, uint32_t type)
-{
+const struct elf_segment *elf_segment_of_type(const struct elf_file *elf, uint32_t type) {
     for (size_t i = 0; i < elf->segment_count; i++)
         if (elf->segments[i].type == type)
             return &elf->segments[i];
     return NULL;
 }
 
-char *elf_interpreter(const struct elf_file *elf)
-{
+char *elf_interpreter(const struct elf_file *elf) {
     const struct elf_segment *segment = elf_segment_of_type(elf, PT_INTERP);
     if (!segment || segment->file_size == 0 || segment->file_size > MAX_INTERPRETER_PATH)
         return NULL;
@@ -187,19 +177,16 @@ char *elf_interpreter(const struct elf_file *elf)
     return path;
 }
 
-uint64_t elf_dynamic_address(const struct elf_file *elf)
-{
+uint64_t elf_dynamic_address(const struct elf_file *elf) {
     const struct elf_segment *segment = elf_segment_of_type(elf, PT_DYNAMIC);
     return segment ? segment->address : 0;
 }
 
-bool elf_same_architecture(const struct elf_file *a, const struct elf_file *b)
-{
+bool elf_same_architecture(const struct elf_file *a, const struct elf_file *b) {
     return a->machine == b->machine && a->is64 == b->is64;
 }
 
-const char *elf_architecture(const struct elf_file *elf)
-{
+const char *elf_architecture(const struct elf_file *elf) {
     static const struct {
         uint16_t machine;
         bool is64;

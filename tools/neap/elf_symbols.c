@@ -30,8 +30,7 @@ struct dynamic_table {
     uint64_t gnu_hash;
 };
 
-static bool read_dynamic_table(const struct elf_file *elf, struct dynamic_table *table)
-{
+static bool read_dynamic_table(const struct elf_file *elf, struct dynamic_table *table) {
     const struct elf_segment *segment = elf_segment_of_type(elf, PT_DYNAMIC);
     if (!segment)
         return false;
@@ -79,13 +78,11 @@ static bool read_dynamic_table(const struct elf_file *elf, struct dynamic_table 
     return table->symbols != 0 && table->strings != 0;
 }
 
-static size_t symbol_size(const struct elf_file *elf)
-{
+static size_t symbol_size(const struct elf_file *elf) {
     return elf->is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym);
 }
 
-static struct symbol widen_symbol(const struct elf_file *elf, const unsigned char *raw)
-{
+static struct symbol widen_symbol(const struct elf_file *elf, const unsigned char *raw) {
     if (elf->is64) {
         Elf64_Sym symbol;
         memcpy(&symbol, raw, sizeof(symbol));
@@ -99,8 +96,7 @@ static struct symbol widen_symbol(const struct elf_file *elf, const unsigned cha
 }
 
 /* Whether other objects' references may bind to the symbol. */
-static bool is_exported(const struct symbol *symbol)
-{
+static bool is_exported(const struct symbol *symbol) {
     unsigned binding = ELF64_ST_BIND(symbol->info);
     unsigned visibility = ELF64_ST_VISIBILITY(symbol->other);
     return symbol->section != SHN_UNDEF &&
@@ -110,8 +106,7 @@ static bool is_exported(const struct symbol *symbol)
 
 /* Whether .dynsym[index] is the exported symbol of that name. */
 static bool symbol_matches(const struct elf_file *elf, const struct dynamic_table *table, uint32_t index,
-                           const char *name, uint64_t *value)
-{
+                           const char *name, uint64_t *value) {
     unsigned char raw[sizeof(Elf64_Sym)];
     if (!elf_read_address(elf, table->symbols + (uint64_t)index * symbol_size(elf), raw, symbol_size(elf)))
         return false;
@@ -120,16 +115,14 @@ static bool symbol_matches(const struct elf_file *elf, const struct dynamic_tabl
     size_t length = strlen(name) + 1;
     if (!is_exported(&symbol) || length > sizeof(found) || symbol.name > table->strings_size ||
         length > table->strings_size - symbol.name ||
-        !elf_read_address(elf, table->strings + symbol.name, found, length) ||
-        memcmp(found, name, length) != 0)
+        !elf_read_address(elf, table->strings + symbol.name, found, length) || memcmp(found, name, length) != 0)
         return false;
     *value = symbol.value;
     return true;
 }
 
 static bool find_by_gnu_hash(const struct elf_file *elf, const struct dynamic_table *table, const char *name,
-                             uint64_t *value)
-{
+                             uint64_t *value) {
     struct {
         uint32_t bucket_count, first_symbol, bloom_words, bloom_shift;
     } header;
@@ -138,8 +131,7 @@ static bool find_by_gnu_hash(const struct elf_file *elf, const struct dynamic_ta
     uint32_t hash = 5381;
     for (const char *c = name; *c; c++)
         hash = hash * 33 + (unsigned char)*c;
-    uint64_t buckets =
-        table->gnu_hash + sizeof(header) + (uint64_t)header.bloom_words * (elf->is64 ? 8u : 4u);
+    uint64_t buckets = table->gnu_hash + sizeof(header) + (uint64_t)header.bloom_words * (elf->is64 ? 8u : 4u);
     uint64_t chains = buckets + (uint64_t)header.bucket_count * 4;
     uint32_t index;
     if (!elf_read_address(elf, buckets + (uint64_t)(hash % header.bucket_count) * 4, &index, sizeof(index)) ||
@@ -158,8 +150,7 @@ static bool find_by_gnu_hash(const struct elf_file *elf, const struct dynamic_ta
 }
 
 static bool find_by_hash(const struct elf_file *elf, const struct dynamic_table *table, const char *name,
-                         uint64_t *value)
-{
+                         uint64_t *value) {
     struct {
         uint32_t bucket_count, chain_count;
     } header;
@@ -185,8 +176,7 @@ static bool find_by_hash(const struct elf_file *elf, const struct dynamic_table 
     return false;
 }
 
-bool elf_dynamic_symbol(const struct elf_file *elf, const char *name, uint64_t *value)
-{
+bool elf_dynamic_symbol(const struct elf_file *elf, const char *name, uint64_t *value) {
     struct dynamic_table table;
     if (!read_dynamic_table(elf, &table))
         return false;
@@ -202,8 +192,7 @@ struct section {
     uint64_t size;
 };
 
-static bool read_section(const struct elf_file *elf, uint32_t index, struct section *section)
-{
+static bool read_section(const struct elf_file *elf, uint32_t index, struct section *section) {
     if (index >= elf->section_count || elf->section_table > elf->size)
         return false;
     if (elf->is64) {
@@ -221,21 +210,17 @@ static bool read_section(const struct elf_file *elf, uint32_t index, struct sect
 }
 
 static bool static_symbol_is(const struct elf_file *elf, const struct symbol *symbol,
-                             const struct section *strings, const char *name, unsigned type,
-                             uint64_t min_size)
-{
+                             const struct section *strings, const char *name, unsigned type, uint64_t min_size) {
     char found[64];
     size_t length = strlen(name) + 1;
     return symbol->section != SHN_UNDEF && ELF64_ST_TYPE(symbol->info) == type && symbol->size >= min_size &&
-           length <= sizeof(found) && symbol->name <= strings->size &&
-           length <= strings->size - symbol->name && strings->offset <= elf->size &&
-           elf_read_at(elf, strings->offset + symbol->name, found, length) &&
+           length <= sizeof(found) && symbol->name <= strings->size && length <= strings->size - symbol->name &&
+           strings->offset <= elf->size && elf_read_at(elf, strings->offset + symbol->name, found, length) &&
            memcmp(found, name, length) == 0;
 }
 
 static bool find_static_symbol(const struct elf_file *elf, const char *name, unsigned type, uint64_t min_size,
-                               uint64_t *value)
-{
+                               uint64_t *value) {
     struct section symbols;
     struct section strings;
     uint32_t index = 0;
@@ -262,12 +247,10 @@ static bool find_static_symbol(const struct elf_file *elf, const char *name, uns
     return false;
 }
 
-bool elf_static_object(const struct elf_file *elf, const char *name, uint64_t min_size, uint64_t *value)
-{
+bool elf_static_object(const struct elf_file *elf, const char *name, uint64_t min_size, uint64_t *value) {
     return find_static_symbol(elf, name, STT_OBJECT, min_size, value);
 }
 
-bool elf_static_function(const struct elf_file *elf, const char *name, uint64_t *value)
-{
+bool elf_static_function(const struct elf_file *elf, const char *name, uint64_t *value) {
     return find_static_symbol(elf, name, STT_FUNC, 0, value);
 }

@@ -23,8 +23,7 @@
 #define BUILD_TREE_NAME "libneap.so"
 
 /* dir/relative with the leading ".." taken off dir, which has no symbolic links in it. */
-static char *resolve_from(const char *dir, const char *relative, const char *name)
-{
+static char *resolve_from(const char *dir, const char *relative, const char *name) {
     size_t length = strlen(dir);
     while (strncmp(relative, "../", 3) == 0 || strcmp(relative, "..") == 0) {
         while (length > 0 && dir[length - 1] != '/')
@@ -36,15 +35,13 @@ static char *resolve_from(const char *dir, const char *relative, const char *nam
     return text_format("%.*s/%s%s%s", (int)length, dir, relative, *relative ? "/" : "", name);
 }
 
-static char *own_executable(void)
-{
+static char *own_executable(void) {
     char path[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
     return length > 0 ? text_copy(path, (size_t)length) : NULL;
 }
 
-static char *own_directory(void)
-{
+static char *own_directory(void) {
     char *path = own_executable();
     char *slash = path ? strrchr(path, '/') : NULL;
     if (!slash)
@@ -53,22 +50,19 @@ static char *own_directory(void)
     return path;
 }
 
-static char *absolute_path(const char *path)
-{
+static char *absolute_path(const char *path) {
     char directory[PATH_MAX];
     if (path[0] == '/' || !getcwd(directory, sizeof(directory)))
         return text_copy(path, strlen(path));
     return text_format("%s/%s", strcmp(directory, "/") == 0 ? "" : directory, path);
 }
 
-bool library_is_at(const struct library *library, const char *path)
-{
+bool library_is_at(const struct library *library, const char *path) {
     struct stat status;
     return stat(path, &status) == 0 && status.st_dev == library->device && status.st_ino == library->inode;
 }
 
-bool library_is_linked_into(const struct elf_file *program)
-{
+bool library_is_linked_into(const struct elf_file *program) {
     uint64_t state;
     uint64_t own_malloc;
     uint64_t malloc_value;
@@ -82,8 +76,7 @@ struct token_probe {
     bool found;
 };
 
-static void look_for_library(void *context, const char *line)
-{
+static void look_for_library(void *context, const char *line) {
     struct token_probe *probe = context;
     const char *file = loader_listed_file(line);
     if (file && library_is_at(probe->library, file))
@@ -92,15 +85,14 @@ static void look_for_library(void *context, const char *line)
 
 /* The path with the library's directory spelt by the token $LIB, where the loader takes it for this same
  * file; else NULL. A directory "lib" is not tried: it is one for every architecture. */
-static char *token_path(const struct library *library, const char *directory)
-{
+static char *token_path(const struct library *library, const char *directory) {
     static const char libdir[] = "/" NEAP_LIBDIR;
     size_t length = strlen(directory);
     if (strcmp(libdir, "/lib") == 0 || length < sizeof(libdir) ||
         strcmp(directory + length - (sizeof(libdir) - 1), libdir) != 0)
         return NULL;
-    char *path = text_format("%.*s/$LIB/%s", (int)(length - (sizeof(libdir) - 1)), directory,
-                             text_basename(library->path));
+    char *path =
+        text_format("%.*s/$LIB/%s", (int)(length - (sizeof(libdir) - 1)), directory, text_basename(library->path));
     struct elf_file own;
     if (elf_open(&own, "/proc/self/exe"))
         return NULL;
@@ -115,8 +107,7 @@ static char *token_path(const struct library *library, const char *directory)
 }
 
 /* Opens the file and says what keeps it from being preloaded; said_by tells who named it. */
-static const char *check_library(struct library *library, const char *said_by)
-{
+static const char *check_library(struct library *library, const char *said_by) {
     const char *reason = elf_open(&library->elf, library->path);
     if (reason)
         return text_format("library %s%s %s", library->path, said_by, reason);
@@ -139,8 +130,7 @@ static const char *check_library(struct library *library, const char *said_by)
     return NULL;
 }
 
-static const char *find_own_library(struct library *library)
-{
+static const char *find_own_library(struct library *library) {
     const char *directory = own_directory();
     if (!directory)
         return "cannot find the library: /proc/self/exe cannot be read; name it with --library";
@@ -165,8 +155,7 @@ static const char *find_own_library(struct library *library)
     return NULL;
 }
 
-const char *library_find(struct library *library, const char *given)
-{
+const char *library_find(struct library *library, const char *given) {
     *library = (struct library){.elf.fd = -1};
     const char *from_environment = getenv("NEAP_LIBRARY");
     if (!given && (!from_environment || !*from_environment))
@@ -177,8 +166,7 @@ const char *library_find(struct library *library, const char *given)
 }
 
 /* Whether an entry of LD_PRELOAD is the library again: the same file, or its bare name. */
-static bool is_library_entry(const struct library *library, const char *entry)
-{
+static bool is_library_entry(const struct library *library, const char *entry) {
     if (strcmp(entry, library->preload) == 0)
         return true;
     if (strchr(entry, '/'))
@@ -186,8 +174,7 @@ static bool is_library_entry(const struct library *library, const char *entry)
     return strcmp(entry, text_basename(library->path)) == 0 || strcmp(entry, INSTALLED_NAME) == 0;
 }
 
-char *library_preload_list(const struct library *library, const char *existing)
-{
+char *library_preload_list(const struct library *library, const char *existing) {
     char *list = text_format("%s", library->preload);
     if (!existing)
         return list;

@@ -20,8 +20,7 @@
 
 enum { EXIT_NOT_STARTED = 127 };
 
-static bool is_own_loader(const struct stat *status)
-{
+static bool is_own_loader(const struct stat *status) {
     struct elf_file own;
     if (elf_open(&own, "/proc/self/exe"))
         return false;
@@ -32,8 +31,7 @@ static bool is_own_loader(const struct stat *status)
            own_status.st_ino == status->st_ino;
 }
 
-const char *loader_refusal(const char *loader)
-{
+const char *loader_refusal(const char *loader) {
     struct stat status;
     if (stat(loader, &status) != 0)
         return text_format("cannot be read: %s", strerror(errno));
@@ -52,12 +50,11 @@ const char *loader_refusal(const char *loader)
 }
 
 static _Noreturn void become_loader(const char *loader, const char *program, const char *preload,
-                                    enum loader_report report, int output)
-{
+                                    enum loader_report report, int output) {
     /* Those that make the loader run foreign code, or write something else or elsewhere. */
-    static const char *const unwanted[] = {
-        "LD_AUDIT",          "LD_DEBUG",   "LD_DEBUG_OUTPUT", "LD_SHOW_AUXV", "LD_PROFILE",
-        "LD_PROFILE_OUTPUT", "LD_VERBOSE", "LD_WARN",         "LD_BIND_NOW",  "LD_BIND_NOT"};
+    static const char *const unwanted[] = {"LD_AUDIT",    "LD_DEBUG",          "LD_DEBUG_OUTPUT", "LD_SHOW_AUXV",
+                                           "LD_PROFILE",  "LD_PROFILE_OUTPUT", "LD_VERBOSE",      "LD_WARN",
+                                           "LD_BIND_NOW", "LD_BIND_NOT"};
     for (size_t i = 0; i < sizeof(unwanted) / sizeof(unwanted[0]); i++)
         unsetenv(unwanted[i]);
     setenv("LD_TRACE_LOADED_OBJECTS", "1", 1);
@@ -76,8 +73,7 @@ static _Noreturn void become_loader(const char *loader, const char *program, con
 }
 
 bool loader_dry_run(const char *loader, const char *program, const char *preload, enum loader_report report,
-                    loader_line *take_line, void *context)
-{
+                    loader_line *take_line, void *context) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return false;
@@ -111,8 +107,7 @@ bool loader_dry_run(const char *loader, const char *program, const char *preload
     return true;
 }
 
-char *loader_listed_file(const char *line)
-{
+char *loader_listed_file(const char *line) {
     const char *end = strstr(line, " (0x");
     if (line[0] != '\t' || !end)
         return NULL;
@@ -121,8 +116,7 @@ char *loader_listed_file(const char *line)
     return text_copy(start, (size_t)(end - start));
 }
 
-bool loader_binding(const char *line, const char *symbol, char **from, char **to)
-{
+bool loader_binding(const char *line, const char *symbol, char **from, char **to) {
     static const char opening[] = "\tbinding file ";
     const char *start = strstr(line, opening);
     const char *symbol_at = strstr(line, " symbol `");

@@ -17,16 +17,14 @@ static const struct command *const commands[] = {
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
-static const struct command *command_named(const char *name)
-{
+static const struct command *command_named(const char *name) {
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(commands[i]->name, name) == 0)
             return commands[i];
     return NULL;
 }
 
-static void print_usage(FILE *out)
-{
+static void print_usage(FILE *out) {
     fputs("usage: neap COMMAND [ARG...]\n"
           "       neap help [COMMAND]\n"
           "       neap --version\n"
@@ -38,14 +36,12 @@ static void print_usage(FILE *out)
 }
 
 /* The help text opens with the usage lines and an empty line. */
-static void print_command_usage(FILE *out, const struct command *command)
-{
+static void print_command_usage(FILE *out, const struct command *command) {
     const char *end = strstr(command->help, "\n\n");
     fprintf(out, "%.*s\n", end ? (int)(end - command->help) : (int)strlen(command->help), command->help);
 }
 
-_Noreturn void usage_error(const struct command *command, const char *format, ...)
-{
+_Noreturn void usage_error(const struct command *command, const char *format, ...) {
     va_list args;
     va_start(args, format);
     fputs("neap: ", stderr);
@@ -59,8 +55,7 @@ _Noreturn void usage_error(const struct command *command, const char *format, ..
     exit(EXIT_USAGE);
 }
 
-static int finish_output(int status)
-{
+static int finish_output(int status) {
     if (fflush(stdout) != 0 || ferror(stdout)) {
         perror("neap: standard output");
         return EXIT_USAGE;
@@ -68,8 +63,7 @@ static int finish_output(int status)
     return status;
 }
 
-static int print_help(const struct command *command)
-{
+static int print_help(const struct command *command) {
     if (command)
         fputs(command->help, stdout);
     else
@@ -77,8 +71,7 @@ static int print_help(const struct command *command)
     return finish_output(EXIT_SUCCESS);
 }
 
-const char *next_option(struct options *options, const char **value)
-{
+const char *next_option(struct options *options, const char **value) {
     const char *word = options->argv[options->next];
     if (!word || word[0] != '-' || word[1] == '\0' || strcmp(word, "--") == 0)
         return NULL;
@@ -101,8 +94,7 @@ const char *next_option(struct options *options, const char **value)
     usage_error(options->command, "unknown option '%s'", word);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 2)
         usage_error(NULL, "no command given");
     const char *word = argv[1];

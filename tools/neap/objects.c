@@ -14,16 +14,14 @@
 
 enum { MAX_OBJECTS = 4096, MAX_DYNAMIC_ENTRIES = 1024 };
 
-static struct object *object_of_path(const struct objects *objects, const char *path)
-{
+static struct object *object_of_path(const struct objects *objects, const char *path) {
     for (size_t i = 0; i < objects->count; i++)
         if (strcmp(objects->list[i].path, path) == 0)
             return &objects->list[i];
     return NULL;
 }
 
-void objects_find(const struct process *process, struct objects *objects)
-{
+void objects_find(const struct process *process, struct objects *objects) {
     *objects = (struct objects){0};
     for (size_t i = 0; i < process->mapping_count; i++) {
         const struct mapping *mapping = &process->mappings[i];
@@ -46,8 +44,7 @@ void objects_find(const struct process *process, struct objects *objects)
 }
 
 /* The address of the loader's struct r_debug; 0, which cannot be read, where it is not set yet. */
-static bool find_debug(const struct process *process, uint64_t *debug)
-{
+static bool find_debug(const struct process *process, uint64_t *debug) {
     uint64_t bias = process_executable_bias(process);
     uint64_t value;
     *debug = 0;
@@ -70,8 +67,7 @@ static bool find_debug(const struct process *process, uint64_t *debug)
     return true;
 }
 
-static bool is_consistent(const struct process *process, uint64_t debug)
-{
+static bool is_consistent(const struct process *process, uint64_t debug) {
     /* struct r_debug: an int, two pointers, an int, each at a multiple of the word. */
     int state;
     return process_read(process, debug + 3 * process_word_size(process), &state, sizeof(state)) &&
@@ -79,8 +75,7 @@ static bool is_consistent(const struct process *process, uint64_t debug)
 }
 
 static void note_object(const struct process *process, struct objects *objects, size_t order,
-                        uint64_t dynamic_section, uint64_t bias)
-{
+                        uint64_t dynamic_section, uint64_t bias) {
     const struct mapping *mapping = process_mapping_at(process, dynamic_section);
     struct object *object = mapping ? object_of_path(objects, mapping->path) : NULL;
     if (!object || object->is_ordered)
@@ -90,8 +85,7 @@ static void note_object(const struct process *process, struct objects *objects, 
     object->bias = bias;
 }
 
-enum objects_order objects_order(const struct process *process, struct objects *objects)
-{
+enum objects_order objects_order(const struct process *process, struct objects *objects) {
     uint64_t debug;
     uint64_t entry;
     size_t word = process_word_size(process);
@@ -112,8 +106,7 @@ enum objects_order objects_order(const struct process *process, struct objects *
     return OBJECTS_ORDERED;
 }
 
-const struct object *objects_first(const struct objects *objects, unsigned exports)
-{
+const struct object *objects_first(const struct objects *objects, unsigned exports) {
     const struct object *first = NULL;
     for (size_t i = 0; i < objects->count; i++) {
         const struct object *object = &objects->list[i];

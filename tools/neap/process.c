@@ -18,13 +18,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static const char *proc_path(const struct process *process, const char *name)
-{
+static const char *proc_path(const struct process *process, const char *name) {
     return text_format("/proc/%d/%s", (int)process->pid, name);
 }
 
-static void read_mappings(struct process *process, char *text)
-{
+static void read_mappings(struct process *process, char *text) {
     char *rest = text;
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
         struct mapping mapping = {0};
@@ -36,15 +34,13 @@ static void read_mappings(struct process *process, char *text)
             continue;
         mapping.is_executable = execute == 'x';
         mapping.path = line + path_at;
-        process->mappings =
-            text_grow(process->mappings, process->mapping_count + 1, sizeof(*process->mappings));
+        process->mappings = text_grow(process->mappings, process->mapping_count + 1, sizeof(*process->mappings));
         process->mappings[process->mapping_count++] = mapping;
     }
 }
 
 /* The letter of its state in /proc/PID/stat, which stands behind the name in parentheses. */
-static char run_state(const struct process *process)
-{
+static char run_state(const struct process *process) {
     size_t length;
     char *text = text_read_file(proc_path(process, "stat"), &length);
     const char *name_end = text ? strrchr(text, ')') : NULL;
@@ -53,8 +49,7 @@ static char run_state(const struct process *process)
     return name_end[2];
 }
 
-static const char *short_name(const struct process *process)
-{
+static const char *short_name(const struct process *process) {
     size_t length;
     char *text = text_read_file(proc_path(process, "comm"), &length);
     if (!text)
@@ -63,15 +58,13 @@ static const char *short_name(const struct process *process)
     return text;
 }
 
-static const char *link_target(const char *path)
-{
+static const char *link_target(const char *path) {
     char target[PATH_MAX];
     ssize_t length = readlink(path, target, sizeof(target));
     return length > 0 ? text_copy(target, (size_t)length) : "?";
 }
 
-enum process_status process_open(struct process *process, pid_t pid, const char **executable_reason)
-{
+enum process_status process_open(struct process *process, pid_t pid, const char **executable_reason) {
     *process = (struct process){.pid = pid, .executable.fd = -1};
     struct stat status;
     if ((kill(pid, 0) != 0 && errno == ESRCH) || stat(proc_path(process, ""), &status) != 0)
@@ -95,8 +88,7 @@ enum process_status process_open(struct process *process, pid_t pid, const char 
     return *executable_reason ? PROCESS_UNREADABLE : PROCESS_OPEN;
 }
 
-static bool read_by_file(const struct process *process, uint64_t address, void *out, size_t length)
-{
+static bool read_by_file(const struct process *process, uint64_t address, void *out, size_t length) {
     int fd = open(proc_path(process, "mem"), O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -107,8 +99,7 @@ static bool read_by_file(const struct process *process, uint64_t address, void *
     return got == (ssize_t)length;
 }
 
-bool process_read(const struct process *process, uint64_t address, void *out, size_t length)
-{
+bool process_read(const struct process *process, uint64_t address, void *out, size_t length) {
     if (address > UINTPTR_MAX) {
         errno = EFAULT;
         return false;
@@ -125,13 +116,11 @@ bool process_read(const struct process *process, uint64_t address, void *out, si
     return read_by_file(process, address, out, length);
 }
 
-size_t process_word_size(const struct process *process)
-{
+size_t process_word_size(const struct process *process) {
     return process->executable.is64 ? 8 : 4;
 }
 
-bool process_read_word(const struct process *process, uint64_t address, uint64_t *word)
-{
+bool process_read_word(const struct process *process, uint64_t address, uint64_t *word) {
     if (process_word_size(process) == 8)
         return process_read(process, address, word, 8);
     uint32_t narrow;
@@ -140,8 +129,7 @@ bool process_read_word(const struct process *process, uint64_t address, uint64_t
     return was_read;
 }
 
-static uint64_t auxiliary_word(const struct process *process, size_t index)
-{
+static uint64_t auxiliary_word(const struct process *process, size_t index) {
     uint64_t word = 0;
     uint32_t narrow;
     if (process_word_size(process) == 8) {
@@ -152,8 +140,7 @@ static uint64_t auxiliary_word(const struct process *process, size_t index)
     return narrow;
 }
 
-uint64_t process_auxiliary(const struct process *process, uint64_t type)
-{
+uint64_t process_auxiliary(const struct process *process, uint64_t type) {
     size_t words = process->auxiliary ? process->auxiliary_length / process_word_size(process) : 0;
     for (size_t i = 0; i + 1 < words; i += 2)
         if (auxiliary_word(process, i) == type)
@@ -161,20 +148,17 @@ uint64_t process_auxiliary(const struct process *process, uint64_t type)
     return 0;
 }
 
-uint64_t process_executable_bias(const struct process *process)
-{
+uint64_t process_executable_bias(const struct process *process) {
     return process_auxiliary(process, AT_ENTRY) - process->executable.entry;
 }
 
-bool process_is_static(const struct process *process)
-{
+bool process_is_static(const struct process *process) {
     uint64_t value;
     return !elf_interpreter(&process->executable) &&
            !elf_dynamic_symbol(&process->executable, "_rtld_global", &value);
 }
 
-const char *process_variable(const struct process *process, const char *name)
-{
+const char *process_variable(const struct process *process, const char *name) {
     size_t length = strlen(name);
     if (!process->environment)
         return NULL;
@@ -185,27 +169,24 @@ const char *process_variable(const struct process *process, const char *name)
     return NULL;
 }
 
-const struct mapping *process_mapping_at(const struct process *process, uint64_t address)
-{
+const struct mapping *process_mapping_at(const struct process *process, uint64_t address) {
     for (size_t i = 0; i < process->mapping_count; i++)
         if (address >= process->mappings[i].start && address < process->mappings[i].end)
             return &process->mappings[i];
     return NULL;
 }
 
-const char *process_path(const struct process *process, const char *path)
-{
+const char *process_path(const struct process *process, const char *path) {
     if (path[0] == '/')
         return text_format("/proc/%d/root%s", (int)process->pid, path);
     return text_format("/proc/%d/cwd/%s", (int)process->pid, path);
 }
 
 const char *process_open_mapped(const struct process *process, const struct mapping *mapping,
-                                struct elf_file *elf)
-{
+                                struct elf_file *elf) {
     /* The very file, whatever its path leads to by now; only root may. */
-    const char *by_address = text_format("/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)process->pid,
-                                         mapping->start, mapping->end);
+    const char *by_address =
+        text_format("/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)process->pid, mapping->start, mapping->end);
     if (!elf_open(elf, by_address))
         return NULL;
     static const char deleted[] = " (deleted)";

@@ -21,16 +21,13 @@ enum {
     SCRIPT_LINE = 256,    /* what the kernel reads of a file to tell its kind */
 };
 
-static bool is_executable_file(const char *path)
-{
+static bool is_executable_file(const char *path) {
     struct stat status;
-    return stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
-           faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode) && faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
 }
 
 /* The file that execvp would take; NULL where there is none. */
-static const char *find_in_path(const char *command)
-{
+static const char *find_in_path(const char *command) {
     if (strchr(command, '/'))
         return command;
     const char *list = getenv("PATH");
@@ -49,8 +46,7 @@ static const char *find_in_path(const char *command)
 
 /* The command behind `env NAME` or `env -S 'A=1 NAME …'`, given what stands behind env; NULL where that is
  * something else. */
-static const char *env_command(const char *argument)
-{
+static const char *env_command(const char *argument) {
     static const char split[] = "-S";
     if (strncmp(argument, split, sizeof(split) - 1) != 0)
         return *argument && *argument != '-' && !strchr(argument, '=') ? argument : NULL;
@@ -63,8 +59,7 @@ static const char *env_command(const char *argument)
 
 /* The command that runs the file at path if that is a script: the interpreter of its `#!` line. NULL for a
  * file that is none. */
-static const char *script_interpreter(const char *path)
-{
+static const char *script_interpreter(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return NULL;
@@ -93,8 +88,7 @@ static const char *script_interpreter(const char *path)
 
 /* What the program would gain by being started here, by the kernel's rules: the bits count only where they
  * change who it is, and not under nosuid or no_new_privs. */
-static const char *gained_privilege(const struct elf_file *elf, const char *path)
-{
+static const char *gained_privilege(const struct elf_file *elf, const char *path) {
     struct stat status;
     struct statvfs filesystem;
     if (fstat(elf->fd, &status) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
@@ -110,8 +104,7 @@ static const char *gained_privilege(const struct elf_file *elf, const char *path
     return NULL;
 }
 
-static void examine(struct program *program)
-{
+static void examine(struct program *program) {
     uint64_t value;
     program->interpreter = elf_interpreter(&program->elf);
     program->is_loader = !program->interpreter && elf_dynamic_symbol(&program->elf, "_rtld_global", &value);
@@ -119,8 +112,7 @@ static void examine(struct program *program)
     program->privilege = gained_privilege(&program->elf, program->path);
 }
 
-const char *program_find(struct program *program, const char *command)
-{
+const char *program_find(struct program *program, const char *command) {
     *program = (struct program){.elf.fd = -1};
     const char *name = command;
     for (int depth = 0; depth <= MAX_SCRIPT_DEPTH; depth++) {

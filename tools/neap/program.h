@@ -13,8 +13,8 @@ struct program {
     const char *path;        /* the ELF file */
     const char *script;      /* the command's own file where that is a script, else NULL */
     const char *interpreter; /* the loader it asks for (PT_INTERP), or NULL */
-    const char *privilege; /* "setuid", "setgid" or "file capabilities" where it would gain them, else NULL */
-    bool is_loader;        /* it is the dynamic loader itself */
+    const char *privilege;   /* "setuid", "setgid" or "file capabilities" where it would gain them, else NULL */
+    bool is_loader;          /* it is the dynamic loader itself */
     bool is_static;
     struct elf_file elf;
 };

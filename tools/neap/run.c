@@ -31,8 +31,7 @@ static const char help[] =
     "where it is not found, 2 for a usage error.\n";
 
 /* A word on what the preload will not reach; the program is run all the same. */
-static void warn_of(const struct program *program)
-{
+static void warn_of(const struct program *program) {
     if (program->is_static)
         fprintf(stderr, "neap: warning: %s is a static binary: the preload will not take\n", program->path);
     else if (program->privilege)
@@ -42,8 +41,7 @@ static void warn_of(const struct program *program)
 
 /* NULL, or that the library is for another architecture than what it will be loaded into: the program where
  * that can be told, else this executable's. */
-static int check_architecture(const struct library *library, const struct program *program)
-{
+static int check_architecture(const struct library *library, const struct program *program) {
     struct elf_file own = {.fd = -1};
     const struct elf_file *loading = program ? &program->elf : &own;
     if (library->any_architecture || (!program && elf_open(&own, "/proc/self/exe")))
@@ -57,8 +55,7 @@ static int check_architecture(const struct library *library, const struct progra
     return same ? 0 : EXIT_CANNOT_RUN;
 }
 
-static int run(int argc, char **argv)
-{
+static int run(int argc, char **argv) {
     static const struct option_spec specs[] = {
         {"--library", 1}, {"--options", 1}, {"--python-malloc", 0}, {NULL, 0}};
     struct options walk = {&run_command, specs, argv, 1};

@@ -11,14 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static _Noreturn void out_of_memory(void)
-{
+static _Noreturn void out_of_memory(void) {
     fputs("neap: out of memory\n", stderr);
     exit(2);
 }
 
-char *text_format(const char *format, ...)
-{
+char *text_format(const char *format, ...) {
     char *text;
     va_list args;
     va_start(args, format);
@@ -28,38 +26,33 @@ char *text_format(const char *format, ...)
     return text;
 }
 
-char *text_copy(const char *text, size_t length)
-{
+char *text_copy(const char *text, size_t length) {
     char *copy = strndup(text, length);
     if (!copy)
         out_of_memory();
     return copy;
 }
 
-void *text_grow(void *array, size_t count, size_t element_size)
-{
+void *text_grow(void *array, size_t count, size_t element_size) {
     void *grown = reallocarray(array, count, element_size);
     if (!grown)
         out_of_memory();
     return grown;
 }
 
-const char *text_basename(const char *path)
-{
+const char *text_basename(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-char *text_next_entry(const char **list, const char *separators)
-{
+char *text_next_entry(const char **list, const char *separators) {
     const char *start = *list + strspn(*list, separators);
     size_t length = strcspn(start, separators);
     *list = start + length;
     return length ? text_copy(start, length) : NULL;
 }
 
-const char *text_size(unsigned long long bytes)
-{
+const char *text_size(unsigned long long bytes) {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     if (bytes < 1024)
         return text_format("%llu bytes", bytes);
@@ -70,8 +63,7 @@ const char *text_size(unsigned long long bytes)
     return text_format("%.1f %s", size, units[unit]);
 }
 
-char *text_read_file(const char *path, size_t *length)
-{
+char *text_read_file(const char *path, size_t *length) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return NULL;
