@@ -12,6 +12,7 @@ void bins_init(struct bins *bins, struct runs *runs) {
     for (unsigned c = 0; c < CLASSES; c++) {
         struct bin *bin = &bins->bin[c];
         lock_init(&bin->lock, RANK_BIN);
+        bin->level_factor = c > 0 ? (BIN_LEVELS << 16) / bins->divisors[c].objects : 0;
         for (size_t level = 0; level < BIN_LEVELS; level++)
             list_init(&bin->partial[level]);
     }
@@ -28,20 +29,27 @@ static void unlist(struct bin *bin, struct slab *slab) {
         bin->filled &= ~(1u << slab->level);
 }
 
+static unsigned level_of(const struct bin *bin, const struct slab *slab) {
+    return (slab->free - 1u) * bin->level_factor >> 16;
+}
+
 static void enlist(struct bin *bin, struct slab *slab) {
-    slab->level = (uint8_t)((size_t)(slab->free - 1) * BIN_LEVELS / slab->objects);
+    slab->level = (uint8_t)level_of(bin, slab);
     list_push_front(&bin->partial[slab->level], &slab->link);
     bin->filled |= 1u << slab->level;
 }
 
-/* After `free` has changed from a number that is not 0. */
-static void relist(struct bin *bin, struct slab *slab) {
-    if (slab->free == 0) {
+/* After `free` has changed from `before`. A slab with no live object leaves the bin: true. */
+static bool relist(struct bin *bin, struct slab *slab, size_t before) {
+    bool empty = slab->free == slab->objects, listed = before > 0;
+    bool stays = !empty && slab->free > 0;
+    if (listed && stays && level_of(bin, slab) == slab->level)
+        return false;
+    if (listed)
         unlist(bin, slab);
-    } else if ((size_t)(slab->free - 1) * BIN_LEVELS / slab->objects != slab->level) {
-        unlist(bin, slab);
+    if (stays)
         enlist(bin, slab);
-    }
+    return empty;
 }
 
 static size_t take_partial(struct bins *bins, struct bin *bin, size_t count, void **objects) {
@@ -49,8 +57,9 @@ static size_t take_partial(struct bins *bins, struct bin *bin, size_t count, voi
     while (taken < count && bin->filled != 0) {
         struct list *fullest = &bin->partial[__builtin_ctz(bin->filled)];
         struct slab *slab = LIST_ENTRY(fullest->next, struct slab, link);
+        size_t before = slab->free;
         taken += slab_take(&bins->runs->space, slab, count - taken, objects + taken);
-        relist(bin, slab);
+        relist(bin, slab, before);
     }
     counter_add(&bin->allocated, taken);
     return taken;
@@ -92,21 +101,17 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
     void *already_free = NULL;
     list_init(&empty);
     lock_acquire(&bin->lock);
-    for (size_t i = 0; i < count; i++) {
-        struct slab *slab = slab_of(bins, class, objects[i]);
+    for (size_t i = 0; i < count;) {
         /* An object that was freed twice may lie where there is no slab of this class any more. */
-        if (UNLIKELY(unit_kind_at(&bins->runs->space.map, objects[i]) != class ||
-                     !slab_put(&bins->runs->space, slab, object_index(d, objects[i])))) {
-            already_free = objects[i];
+        if (UNLIKELY(unit_kind_at(&bins->runs->space.map, objects[i]) != class)) {
+            already_free = objects[i++];
             continue;
         }
-        counter_sub(&bin->allocated, 1);
-        if (slab->free == 1)
-            enlist(bin, slab);
-        else
-            relist(bin, slab);
-        if (slab->free == slab->objects) {
-            unlist(bin, slab);
+        struct slab *slab = slab_of(bins, class, objects[i]);
+        size_t before = slab->free;
+        i += slab_put(&bins->runs->space, slab, d, count - i, objects + i, &already_free);
+        counter_sub(&bin->allocated, slab->free - before);
+        if (slab->free != before && relist(bin, slab, before)) {
             list_push_back(&empty, &slab->link);
             counter_sub(&bin->slabs, 1);
         }

@@ -14,6 +14,7 @@ enum { BIN_LEVELS = 8 };
 struct bin {
     _Alignas(CACHE_LINE) struct lock lock;
     uint32_t filled;                 /* bit l: partial[l] is not empty */
+    uint32_t level_factor;           /* (free objects - 1) * this / 2^16 is a slab's level */
     counter slabs;                   /* that there are */
     counter allocated;               /* objects that have left the slabs: live ones and those in caches */
     struct list partial[BIN_LEVELS]; /* slabs with free objects; level 0 is the fullest */

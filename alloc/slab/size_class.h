@@ -52,7 +52,7 @@ static inline unsigned size_class_aligned(size_t size, size_t alignment) {
         return 0;
     unsigned class = size_class(max_size(size, alignment));
     while ((class_bytes(class) & (alignment - 1)) != 0)
-        class ++;
+        class += 1;
     return class;
 }
 

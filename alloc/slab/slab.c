@@ -53,13 +53,22 @@ size_t slab_take(const struct space *space, struct slab *slab, size_t count, voi
     return taken;
 }
 
-bool slab_put(const struct space *space, struct slab *slab, uint32_t index) {
-    uint64_t *word = &bits_of(space, slab)[index / 64], bit = (uint64_t)1 << index % 64;
-    if (UNLIKELY((word_get(word) & bit) != 0))
-        return false;
-    word_set(word, word_get(word) | bit);
-    slab->free++;
-    return true;
+size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
+                void *const *objects, void **already_free) {
+    uint64_t *bits = bits_of(space, slab);
+    uintptr_t start = (uintptr_t)objects[0] & ~(uintptr_t)d->slab_mask;
+    size_t done = 0, skipped = 0;
+    for (; done < count && ((uintptr_t)objects[done] & ~(uintptr_t)d->slab_mask) == start; done++) {
+        uint32_t index = object_index(d, objects[done]);
+        uint64_t *word = &bits[index / 64], bit = (uint64_t)1 << index % 64, before = word_get(word);
+        if (UNLIKELY((before & bit) != 0)) {
+            *already_free = objects[done];
+            skipped++;
+        }
+        word_set(word, before | bit);
+    }
+    slab->free = (uint16_t)(slab->free + done - skipped);
+    return done;
 }
 
 bool slab_is_free(const struct space *space, const struct slab *slab, uint32_t index) {

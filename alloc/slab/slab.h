@@ -25,8 +25,10 @@ struct slab *slab_make(const struct space *space, size_t unit, unsigned class, c
 /* Takes up to `count` free objects, lowest addresses first, and stores pointers to them. Returns how many. */
 size_t slab_take(const struct space *space, struct slab *slab, size_t count, void **objects);
 
-/* Marks an object free. False where it is free already. */
-bool slab_put(const struct space *space, struct slab *slab, uint32_t index);
+/* Marks those objects free that lie in this slab, from the first to the first that does not; the first one does.
+ * Returns how many these are. One that is free already is skipped, and stored in *already_free. */
+size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
+                void *const *objects, void **already_free);
 
 /* Whether the object is free; for an object that nobody allocates or frees meanwhile, without the lock too. */
 bool slab_is_free(const struct space *space, const struct slab *slab, uint32_t index);
