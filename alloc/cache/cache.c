@@ -14,8 +14,10 @@
  * placement: 64 KiB a class left a page floor of 20.4 MB after a connection staircase, 8 KiB 13.7 MB. */
 enum { MAGAZINE_BYTES = 8 << 10, MAGAZINE_SLOTS = 64 };
 
-/* A new magazine may use this many slots; each slow path doubles that. */
-enum { FIRST_LIMIT = 4 };
+/* A new magazine may hold this many bytes. Each slow path earns the cache some more, which the magazine that took
+ * it spends on slots; the more was spent, the more is earned. So a thread that has done little keeps little, and a
+ * busy one soon has all it can use (docs/decisions/0005-fixed-magazines.md). */
+enum { FIRST_BYTES = 128, EARNED_BYTES = 6, INTEREST = 1024 };
 
 /* Unused caches that keep their pages for the next thread. */
 enum { UNUSED_WARM = 8 };
@@ -64,7 +66,7 @@ static struct cache *cache_at(struct caches *caches, uint32_t number) {
 static void reset_magazine(struct caches *caches, struct cache *cache, unsigned class) {
     void **first = slots_of(caches, cache, class);
     set_top(&cache->magazine[class], first);
-    cache->magazine[class].end = first + min_size(FIRST_LIMIT, caches->capacity[class]);
+    cache->magazine[class].end = first + min_size(FIRST_BYTES / class_bytes(class), caches->capacity[class]);
 }
 
 static struct cache *make(struct caches *caches) {
@@ -82,6 +84,7 @@ static struct cache *make(struct caches *caches) {
     if (cache != NULL) {
         cache->in_use = true;
         cache->forks = caches->forks;
+        cache->earned = cache->spent = 0;
         lock_init(&cache->lock, RANK_CACHE);
         for (unsigned c = 0; c < CLASSES; c++)
             if (c == 0)
@@ -173,12 +176,18 @@ static struct cache *lock_mine(struct caches *caches) {
     return cache;
 }
 
-/* Lets a magazine that was found full or empty use more of its slots. Returns how many it used before. */
+/* Lets a magazine that was found full or empty use more of its slots, as far as the cache has earned them, but not
+ * more than twice as many. Returns how many it may use now. */
 static size_t widen(const struct caches *caches, struct cache *cache, unsigned class) {
     void **first = slots_of(caches, cache, class);
-    size_t limit = (size_t)(cache->magazine[class].end - first);
-    cache->magazine[class].end = first + min_size(limit * 2, caches->capacity[class]);
-    return limit;
+    size_t limit = (size_t)(cache->magazine[class].end - first), size = class_bytes(class);
+    cache->earned += EARNED_BYTES + cache->spent / INTEREST;
+    size_t more = min_size(cache->earned / size, max_size(limit, 1));
+    more = min_size(more, caches->capacity[class] - limit);
+    cache->earned -= more * size;
+    cache->spent += more * size;
+    cache->magazine[class].end = first + limit + more;
+    return limit + more;
 }
 
 void *cache_refill(struct caches *caches, unsigned class) {
@@ -214,16 +223,20 @@ void cache_overflow(struct caches *caches, unsigned class, void *p) {
     } else {
         struct magazine *m = &cache->magazine[class];
         void **first = slots_of(caches, cache, class);
-        size_t used = (size_t)(top_of(m) - first), limit = (size_t)(m->end - first);
-        if (used == limit) { /* else it was made just now */
-            size_t flushed = (widen(caches, cache, class) + 1) / 2;
-            already_free = bin_flush(caches->bins, class, flushed, first);
-            for (size_t i = flushed; i < used; i++)
-                first[i - flushed] = first[i];
-            set_top(m, first + used - flushed);
+        size_t used = (size_t)(top_of(m) - first), limit = widen(caches, cache, class);
+        if (limit == 0) {
+            already_free = bin_flush(caches->bins, class, 1, &p);
+        } else {
+            if (used == limit) { /* nothing earned */
+                size_t flushed = (limit + 1) / 2;
+                already_free = bin_flush(caches->bins, class, flushed, first);
+                for (size_t i = flushed; i < used; i++)
+                    first[i - flushed] = first[i];
+                set_top(m, first + used - flushed);
+            }
+            *top_of(m) = p;
+            set_top(m, top_of(m) + 1);
         }
-        *top_of(m) = p;
-        set_top(m, top_of(m) + 1);
         lock_release(&cache->lock);
     }
     if (UNLIKELY(already_free != NULL))

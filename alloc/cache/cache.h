@@ -24,6 +24,8 @@ struct cache {
     uint32_t next_free; /* on the registry's list of unused caches: number + 1; 0: last */
     uint32_t forks;     /* caches->forks when it got its owner */
     bool in_use;
+    size_t earned; /* bytes by which magazines may still widen */
+    size_t spent;  /* and by which they have */
 };
 
 struct caches {

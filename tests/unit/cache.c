@@ -135,10 +135,12 @@ static pthread_barrier_t barrier;
 static void *hold_objects(void *unused) {
     (void)unused;
     void *objects[40];
-    for (int i = 0; i < 40; i++)
-        objects[i] = get(3);
-    for (int i = 0; i < 40; i++)
-        put(3, objects[i]);
+    for (int round = 0; round < 200; round++) { /* until the magazine is as large as it gets */
+        for (int i = 0; i < 40; i++)
+            objects[i] = get(3);
+        for (int i = 0; i < 40; i++)
+            put(3, objects[i]);
+    }
     pthread_barrier_wait(&barrier); /* the magazine is full now: fork … */
     pthread_barrier_wait(&barrier); /* … is over */
     return NULL;
