@@ -14,7 +14,6 @@ target_link_options(neap_static INTERFACE LINKER:--undefined=neap_state)
 target_link_libraries(neap INTERFACE
   -Wl,--push-state,--no-as-needed $<TARGET_LINKER_FILE:neap::neap> -Wl,--pop-state)
 
-option(NEAP_INSTALL "Install neap" ${PROJECT_IS_TOP_LEVEL})
 if(NOT NEAP_INSTALL)
   return()
 endif()

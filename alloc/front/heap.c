@@ -10,6 +10,8 @@
 
 struct heap heap;
 
+_Static_assert(sizeof(struct neap_state) == 256, "programs may hold a copy of it: its size is part of the ABI");
+
 PUBLIC struct neap_state neap_state = {
     .magic = "neap 1",
     .size = sizeof(struct neap_state),

@@ -1,4 +1,4 @@
-/* The C++ operators new and delete in all their forms, under the names that the Itanium C++ ABI gives them.
+/* The C++ operators new and delete of libneap.so in all their forms, under the names that the Itanium C++ ABI gives them.
  *
  * Where memory is short they call the new-handler and try again, and throw std::bad_alloc where there is none,
  * both through the libstdc++ of the process: found at start if the program is linked to it, later if it was loaded
@@ -13,13 +13,8 @@ extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));      /* s
 extern _Noreturn void _ZSt17__throw_bad_allocv(void) __attribute__((weak)); /* std::__throw_bad_alloc() */
 
 static void *find_in_libstdcxx(const char *symbol) {
-#ifdef NEAP_STATIC
-    (void)symbol;
-    return NULL;
-#else
     void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
     return library != NULL ? dlsym(library, symbol) : NULL;
-#endif
 }
 
 static new_handler current_handler(void) {

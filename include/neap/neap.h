@@ -85,7 +85,7 @@ void neap_malloc_stats(void);
 int neap_malloc_info(int options, FILE *out);
 
 /** What the library says of itself to an observer that reads the process's memory, such as `neap check PID`.
- *  Written by the library only; grows at its end in later versions, with size saying how far it goes. */
+ *  Written by the library only. Its size never changes; later versions give reserved words a meaning. */
 struct neap_state {
     char magic[8];      /**< "neap 1" and zeros */
     uint32_t size;      /**< sizeof(struct neap_state) of the library */
@@ -93,6 +93,7 @@ struct neap_state {
     char version[16];   /**< neap_version() */
     uint64_t heap_base; /**< first address of the heap; 0 before the first allocation */
     uint64_t heap_end;  /**< the address behind its last mapped byte */
+    uint64_t reserved[26];
 };
 #define NEAP_STATE_READY    1u /**< the heap has been made: an allocation was served */
 #define NEAP_STATE_IN_FRONT 2u /**< the process's malloc is neap's, not that of another library in front of it */
