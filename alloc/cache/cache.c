@@ -17,7 +17,7 @@ enum { MAGAZINE_BYTES = 8 << 10, MAGAZINE_SLOTS = 64 };
 /* A new magazine may hold this many bytes. Each slow path earns the cache some more, which the magazine that took
  * it spends on slots; the more was spent, the more is earned. So a thread that has done little keeps little, and a
  * busy one soon has all it can use (docs/decisions/0005-fixed-magazines.md). */
-enum { FIRST_BYTES = 128, EARNED_BYTES = 6, INTEREST = 1024 };
+enum { FIRST_BYTES = 128, EARNED_BYTES = 4, INTEREST = 1024 };
 
 /* Unused caches that keep their pages for the next thread. */
 enum { UNUSED_WARM = 8 };

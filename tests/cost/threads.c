@@ -23,7 +23,7 @@ static size_t draw_size(unsigned *state) {
     return low + (bits >> 3) % low;
 }
 
-static void use_heap(unsigned seed) {
+static __attribute__((noinline)) void use_heap(unsigned seed) {
     void *objects[OBJECTS];
     for (int i = 0; i < OBJECTS; i++) {
         size_t size = draw_size(&seed);
@@ -36,11 +36,15 @@ static void use_heap(unsigned seed) {
         free(objects[i]);
 }
 
-static void *thread(void *number) {
-    /* What touches the stack is done in either case, and deeper than the work does. */
+/* Touches the stack deeper than the work does, so that both kinds of thread have the same pages of it. */
+static __attribute__((noinline)) void use_stack(void) {
     char stack[32 << 10];
     memset(stack, 1, sizeof stack);
     __asm__ volatile("" : : "r"(stack) : "memory");
+}
+
+static void *thread(void *number) {
+    use_stack();
     if (work)
         use_heap((unsigned)(uintptr_t)number);
     pthread_barrier_wait(&done);
