@@ -1,4 +1,5 @@
-/* The C++ operators new and delete of libneap.so in all their forms, under the names that the Itanium C++ ABI gives them.
+/* The C++ operators new and delete of libneap.so in all their forms, under the names that the Itanium C++ ABI
+ * gives them.
  *
  * Where memory is short they call the new-handler and try again, and throw std::bad_alloc where there is none,
  * both through the libstdc++ of the process: found at start if the program is linked to it, later if it was loaded

@@ -7,11 +7,12 @@
 #include "base/check.h"
 #include "os/os.h"
 
+#include <string.h>
+
 struct large {
     size_t bytes; /* usable, whole pages */
     size_t units;
     bool clean_rest; /* the units behind `bytes` read as zeroes */
-    bool moved;      /* its pages came from elsewhere: its mapping cannot be merged with its neighbours' */
 };
 _Static_assert(sizeof(struct large) <= UNIT_META_BYTES, "its metadata fits its first unit's");
 
@@ -43,22 +44,13 @@ static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignmen
     if (unit == 0)
         return NULL;
     *(struct large *)space_meta(&runs->space, unit) =
-        (struct large){.bytes = bytes, .units = units, .clean_rest = *zeroed, .moved = false};
+        (struct large){.bytes = bytes, .units = units, .clean_rest = *zeroed};
     return (void *)unit_address(&runs->space.map, unit);
 }
 
 void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_zeroed, bool *zeroed) {
     size_t bytes = align_up(max_size(size, 1), runs->space.page);
     return make(runs, bytes, units_for(bytes), alignment, want_zeroed && bytes >= CLEAN_MIN_BYTES, zeroed);
-}
-
-/* Gives units of an allocation back. Where pages were moved in, the mapping is mended now: it cannot be merged
- * with its neighbours', and such mappings would become more and more. */
-static void give_back(struct runs *runs, size_t unit, size_t units, enum run_state state, bool moved) {
-    if (moved)
-        state =
-            os_remap_fresh(unit_address(&runs->space.map, unit), units << UNIT_SHIFT) ? RUN_CLEAN : RUN_UNMAPPED;
-    run_free(runs, unit, units, state);
 }
 
 bool large_free(struct runs *runs, void *p) {
@@ -69,8 +61,7 @@ bool large_free(struct runs *runs, void *p) {
         !__atomic_compare_exchange_n(&runs->space.map.kind[unit], &live, (uint8_t)UNIT_LARGE_BODY, false,
                                      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return false;
-    struct large *large = large_at(runs, p);
-    give_back(runs, unit, large->units, RUN_DIRTY, large->moved);
+    run_free(runs, unit, large_at(runs, p)->units, RUN_DIRTY);
     return true;
 }
 
@@ -78,7 +69,7 @@ bool large_free(struct runs *runs, void *p) {
  * moves only now and then. Addresses cost nothing; the room is clean and stays untouched. */
 static void *move(struct runs *runs, void *p, size_t bytes) {
     struct large *old = large_at(runs, p);
-    size_t units = units_for(bytes);
+    size_t units = units_for(bytes), old_bytes = old->bytes;
     bool zeroed;
     void *to = make(runs, bytes, units + units / 4, 1, true, &zeroed);
     if (to == NULL)
@@ -88,10 +79,18 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
     size_t unit = unit_of(&runs->space.map, p), to_unit = unit_of(&runs->space.map, to);
     size_t to_units = large_at(runs, to)->units;
     switch (os_move_pages((uintptr_t)p, (uintptr_t)to, old->bytes)) {
-    case OS_MOVED:
-        give_back(runs, unit, old->units, old->clean_rest ? RUN_CLEAN : RUN_DIRTY, old->moved);
+    case OS_MOVED: {
+        enum run_state left = old->clean_rest ? RUN_CLEAN : RUN_DIRTY;
+        uint8_t *moved = space_moved(&runs->space, unit);
+        if (memchr(moved, 1, old->units) != NULL) { /* else mappings would become more with every move */
+            memset(moved, 0, old->units);
+            left = os_remap_fresh((uintptr_t)p, old->units << UNIT_SHIFT) ? RUN_CLEAN : RUN_UNMAPPED;
+        }
+        run_free(runs, unit, old->units, left);
         break;
+    }
     case OS_MOVED_UNMAPPED: /* the rest of its last unit is mapped still */
+        memset(space_moved(&runs->space, unit), 0, old->units);
         os_unmap((uintptr_t)p + old->bytes, (old->units << UNIT_SHIFT) - old->bytes);
         run_free(runs, unit, old->units, RUN_UNMAPPED);
         break;
@@ -103,7 +102,7 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
         run_free(runs, to_unit, to_units, RUN_UNMAPPED);
         return NULL;
     }
-    large_at(runs, to)->moved = true;
+    memset(space_moved(&runs->space, to_unit), 1, units_for(old_bytes));
     return to;
 }
 
@@ -124,7 +123,7 @@ void *large_resize(struct runs *runs, void *p, size_t size) {
         if (units < large->units) {
             size_t old_units = large->units;
             large->units = units;
-            give_back(runs, unit + units, old_units - units, RUN_DIRTY, large->moved);
+            run_free(runs, unit + units, old_units - units, RUN_DIRTY);
         }
     }
     return p;

@@ -328,11 +328,17 @@ size_t run_purge_oldest(struct runs *runs) {
     lock_release(&runs->lock);
 
     uintptr_t address = unit_address(&runs->space.map, unit);
+    size_t bytes = units << UNIT_SHIFT;
+    uint8_t *moved = space_moved(&runs->space, unit);
     bool purged = true;
-    if (unmap)
-        os_unmap(address, units << UNIT_SHIFT);
-    else
-        purged = os_purge(address, units << UNIT_SHIFT);
+    if (!unmap && memchr(moved, 1, units) == NULL) {
+        purged = os_purge(address, bytes);
+    } else {
+        memset(moved, 0, units);
+        unmap = unmap || !os_remap_fresh(address, bytes);
+        if (unmap)
+            os_unmap(address, bytes);
+    }
 
     lock_acquire(&runs->lock);
     list_remove(&run->age);

@@ -31,8 +31,8 @@ static const struct window {
 
 /* Each array has its own stretch of addresses in front of the heap, sized by the window. */
 static void place(struct space *space, uintptr_t start, size_t units) {
-    struct space_array *arrays[] = {&space->kinds, &space->metas, &space->bits, &space->caches};
-    size_t bytes[] = {units, units * UNIT_META_BYTES, units * UNIT_BITS_BYTES, units * UNIT_META_BYTES};
+    struct space_array *arrays[] = {&space->kinds, &space->moved, &space->metas, &space->bits, &space->caches};
+    size_t bytes[] = {units, units, units * UNIT_META_BYTES, units * UNIT_BITS_BYTES, units * UNIT_META_BYTES};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         *arrays[i] = (struct space_array){.base = start, .mapped = 0};
         start = align_up(start + bytes[i], 4 * MIB);
@@ -57,6 +57,8 @@ static enum os_result reach(struct space_array *array, size_t bytes, size_t page
 static enum os_result reach_all(struct space *space, size_t units) {
     enum os_result result = reach(&space->kinds, units, space->page);
     if (result == OS_OK)
+        result = reach(&space->moved, units, space->page);
+    if (result == OS_OK)
         result = reach(&space->metas, units * UNIT_META_BYTES, space->page);
     if (result == OS_OK)
         result = reach(&space->bits, units * UNIT_BITS_BYTES, space->page);
@@ -71,7 +73,7 @@ bool space_init(struct space *space, size_t page) {
         const struct window *window = &windows[w];
         for (int attempt = 0; attempt < 32; attempt++) {
             uintptr_t start = window->low + align_down(random % window->span, 4 * MIB);
-            /* All four arrays together take less than a 32nd of what they describe. */
+            /* All arrays together take less than a 32nd of what they describe. */
             place(space, start, window->bytes / UNIT_BYTES);
             enum os_result result = reach_all(space, 1);
             if (result == OS_OK) {
@@ -79,7 +81,7 @@ bool space_init(struct space *space, size_t page) {
                 atomic_store_explicit(&space->map.end, first, memory_order_relaxed);
                 return true;
             }
-            struct space_array *arrays[] = {&space->kinds, &space->metas, &space->bits};
+            struct space_array *arrays[] = {&space->kinds, &space->moved, &space->metas, &space->bits};
             for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
                 if (arrays[i]->mapped > 0)
                     os_unmap(arrays[i]->base, arrays[i]->mapped);
@@ -124,5 +126,6 @@ void *space_cache(struct space *space, size_t number) {
 }
 
 size_t space_metadata_bytes(const struct space *space) {
-    return space->kinds.mapped + space->metas.mapped + space->bits.mapped + space->caches.mapped;
+    return space->kinds.mapped + space->moved.mapped + space->metas.mapped + space->bits.mapped +
+           space->caches.mapped;
 }

@@ -27,7 +27,7 @@ struct space {
     size_t capacity; /* units in the window */
     size_t page;     /* bytes of a page: the system's, or more in tests */
     size_t granule;  /* units that runs are multiples of: one, or those of a page where a page is larger */
-    struct space_array kinds, metas, bits, caches;
+    struct space_array kinds, moved, metas, bits, caches;
 };
 
 /* Finds the window and maps nothing yet but what it must. page is a power of two from 4 KiB to 64 KiB that the
@@ -51,6 +51,12 @@ static inline size_t space_unit_of_meta(const struct space *space, const void *m
 
 static inline uint64_t *space_bits(const struct space *space, size_t unit) {
     return (uint64_t *)(space->bits.base + unit * UNIT_BITS_BYTES);
+}
+
+/* A byte a unit: whether pages were moved into it. The kernel cannot merge its mapping with its neighbours', until
+ * it is mapped afresh. Written by who owns the unit. */
+static inline uint8_t *space_moved(const struct space *space, size_t unit) {
+    return (uint8_t *)(space->moved.base + unit);
 }
 
 /* Bytes of metadata that are mapped. */

@@ -6,7 +6,7 @@
 
 /* Whether more free memory is resident than may be. Cheap: two loads. */
 static inline bool purge_is_due(const struct runs *runs) {
-    enum { FLOOR_UNITS = 256, SHARE = 8 }; /* 4 MiB, or an eighth of what is in use if that is more */
+    enum { FLOOR_UNITS = 512, SHARE = 8 }; /* 8 MiB, or an eighth of what is in use if that is more */
     size_t dirty = counter_get(&runs->free_units[RUN_DIRTY]);
     return UNLIKELY(dirty > FLOOR_UNITS) && dirty > counter_get(&runs->used_units) / SHARE;
 }
