@@ -16,9 +16,10 @@ struct large {
 };
 _Static_assert(sizeof(struct large) <= UNIT_META_BYTES, "its metadata fits its first unit's");
 
-/* Below this, copying costs less than moving pages: two system calls and a fault for each page table.
- * Measured in docs/decisions/0003-growth-by-remapping.md. */
-enum { MOVE_MIN_BYTES = 128 << 10 };
+/* What grows and cannot stay is copied below the first; from the second on its pages are moved; between, it is
+ * copied if there is warm memory to copy to, which costs less than the faults that moving leaves to come. Measured
+ * in docs/decisions/0003-growth-by-remapping.md. */
+enum { MOVE_MIN_BYTES = 128 << 10, MOVE_ALWAYS_BYTES = 1 << 20 };
 
 /* From here on, calloc rather takes clean pages than clears dirty ones. */
 enum { CLEAN_MIN_BYTES = 1 << 20 };
@@ -31,7 +32,7 @@ static size_t units_for(size_t bytes) {
     return (bytes + UNIT_BYTES - 1) >> UNIT_SHIFT;
 }
 
-static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignment, bool clean_first,
+static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignment, enum run_choice choice,
                   bool *zeroed) {
     units = align_up(units, runs->space.granule);
     size_t unit = run_alloc(runs,
@@ -39,7 +40,7 @@ static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignmen
                                                   .align_units = max_size(alignment >> UNIT_SHIFT, 1),
                                                   .first_kind = UNIT_LARGE,
                                                   .other_kind = UNIT_LARGE_BODY,
-                                                  .clean_first = clean_first},
+                                                  .choice = choice},
                             zeroed);
     if (unit == 0)
         return NULL;
@@ -50,7 +51,8 @@ static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignmen
 
 void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_zeroed, bool *zeroed) {
     size_t bytes = align_up(max_size(size, 1), runs->space.page);
-    return make(runs, bytes, units_for(bytes), alignment, want_zeroed && bytes >= CLEAN_MIN_BYTES, zeroed);
+    return make(runs, bytes, units_for(bytes), alignment,
+                want_zeroed && bytes >= CLEAN_MIN_BYTES ? RUN_CLEAN_FIRST : RUN_WARM_FIRST, zeroed);
 }
 
 bool large_free(struct runs *runs, void *p) {
@@ -71,9 +73,9 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
     struct large *old = large_at(runs, p);
     size_t units = units_for(bytes), old_bytes = old->bytes;
     bool zeroed;
-    void *to = make(runs, bytes, units + units / 4, 1, true, &zeroed);
+    void *to = make(runs, bytes, units + units / 4, 1, RUN_CLEAN_FIRST, &zeroed);
     if (to == NULL)
-        to = make(runs, bytes, units, 1, true, &zeroed);
+        to = make(runs, bytes, units, 1, RUN_CLEAN_FIRST, &zeroed);
     if (to == NULL)
         return NULL;
     size_t unit = unit_of(&runs->space.map, p), to_unit = unit_of(&runs->space.map, to);
@@ -106,14 +108,26 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
     return to;
 }
 
+static void *copy_to_warm(struct runs *runs, void *p, size_t bytes) {
+    bool zeroed;
+    void *to = make(runs, bytes, units_for(bytes), 1, RUN_WARM_ONLY, &zeroed);
+    if (to != NULL) {
+        memcpy(to, p, large_at(runs, p)->bytes);
+        large_free(runs, p);
+    }
+    return to;
+}
+
 void *large_resize(struct runs *runs, void *p, size_t size) {
     struct large *large = large_at(runs, p);
     size_t unit = unit_of(&runs->space.map, p);
     size_t bytes = align_up(size, runs->space.page), units = align_up(units_for(bytes), runs->space.granule);
     if (bytes > large->bytes) {
         if (units > large->units) {
-            if (!run_extend(runs, unit, large->units, units, UNIT_LARGE_BODY, &large->clean_rest))
-                return large->bytes >= MOVE_MIN_BYTES ? move(runs, p, bytes) : NULL;
+            if (!run_extend(runs, unit, large->units, units, UNIT_LARGE_BODY, &large->clean_rest)) {
+                void *to = large->bytes < MOVE_ALWAYS_BYTES ? copy_to_warm(runs, p, bytes) : NULL;
+                return to != NULL || large->bytes < MOVE_MIN_BYTES ? to : move(runs, p, bytes);
+            }
             large->units = units;
         }
         large->bytes = bytes;

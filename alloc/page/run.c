@@ -236,25 +236,23 @@ bool runs_init(struct runs *runs, size_t page) {
 }
 
 size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zeroed) {
-    static const enum run_state warm[] = {RUN_DIRTY, RUN_CLEAN, RUN_UNMAPPED};
-    static const enum run_state clean[] = {RUN_CLEAN, RUN_UNMAPPED};
-    const enum run_state *order = request->clean_first ? clean : warm;
-    size_t choices = request->clean_first ? 2 : 3;
+    static const enum run_state order[] = {RUN_DIRTY, RUN_CLEAN, RUN_UNMAPPED};
+    size_t from = request->choice == RUN_CLEAN_FIRST ? 1 : 0, to = request->choice == RUN_WARM_ONLY ? 1 : 3;
     size_t units = align_up(request->units, runs->space.granule), align = request->align_units;
     size_t unit = 0;
     if (units > runs->space.capacity || align > runs->space.capacity)
         return 0;
     lock_acquire(&runs->lock);
-    for (size_t i = 0; i < choices && unit == 0; i++) {
+    for (size_t i = from; i < to && unit == 0; i++) {
         unit = take(runs, order[i], units, align);
         *zeroed = order[i] != RUN_DIRTY;
     }
-    if (unit == 0 && grow(runs, units, align)) {
+    if (unit == 0 && request->choice != RUN_WARM_ONLY && grow(runs, units, align)) {
         unit = take(runs, RUN_CLEAN, units, align);
         *zeroed = true;
         ASSERT(unit != 0);
     }
-    if (unit == 0 && request->clean_first) {
+    if (unit == 0 && request->choice == RUN_CLEAN_FIRST) {
         unit = take(runs, RUN_DIRTY, units, align);
         *zeroed = false;
     }

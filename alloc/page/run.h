@@ -33,16 +33,22 @@ struct runs {
 /* False where the first pages cannot be mapped. */
 bool runs_init(struct runs *runs, size_t page);
 
+enum run_choice {
+    RUN_WARM_FIRST,  /* dirty runs, then clean ones, then more of the system */
+    RUN_CLEAN_FIRST, /* the other way round: for pages that are to be zero, or will be replaced */
+    RUN_WARM_ONLY,   /* a dirty run or none */
+};
+
 struct run_request {
     size_t units;       /* rounded up to the granule */
     size_t align_units; /* power of two: the run's address is a multiple of that many units */
     uint8_t first_kind; /* what the unit map says of its first unit … */
     uint8_t other_kind; /* … and of the others */
-    bool clean_first;   /* rather clean than warm: its pages will be replaced anyway */
+    enum run_choice choice;
 };
 
-/* Takes the lowest run that fits, dirty ones first, or grows the heap. Returns its first unit and, in *zeroed,
- * whether it reads as zeroes; 0 where the system refuses. */
+/* Takes the lowest run that fits, of the first state that has one. Returns its first unit and, in *zeroed,
+ * whether it reads as zeroes; 0 where there is none or the system refuses. */
 size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zeroed);
 
 /* Gives units back that run_alloc gave; any part of a run that is a multiple of the granule. state is RUN_DIRTY,

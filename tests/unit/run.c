@@ -28,7 +28,7 @@ static size_t get(struct runs *runs, size_t units, size_t align, bool clean_firs
                                            .align_units = align,
                                            .first_kind = UNIT_LARGE,
                                            .other_kind = UNIT_LARGE_BODY,
-                                           .clean_first = clean_first},
+                                           .choice = clean_first ? RUN_CLEAN_FIRST : RUN_WARM_FIRST},
                      zeroed);
 }
 
@@ -67,6 +67,26 @@ static void gives_and_takes(void **state) {
     for (size_t i = 0; i < units << UNIT_SHIFT; i++)
         assert_int_equal(at(runs, unit)[i], 0);
     run_free(runs, unit, 3, RUN_CLEAN);
+    runs_check(runs);
+}
+
+static void warm_or_nothing(void **state) {
+    struct runs *runs = *state;
+    bool zeroed = true;
+    struct run_request warm = {.units = 2,
+                               .align_units = 1,
+                               .first_kind = UNIT_LARGE,
+                               .other_kind = UNIT_LARGE_BODY,
+                               .choice = RUN_WARM_ONLY};
+    assert_int_equal(run_alloc(runs, &warm, &zeroed), 0);
+    size_t unit = get(runs, 2, 1, false, &zeroed);
+    run_free(runs, unit, 2, RUN_DIRTY);
+    assert_int_equal(run_alloc(runs, &warm, &zeroed), unit);
+    assert_false(zeroed);
+    run_free(runs, unit, 2, RUN_DIRTY);
+    while (run_purge_oldest(runs) != 0)
+        ;
+    assert_int_equal(run_alloc(runs, &warm, &zeroed), 0);
     runs_check(runs);
 }
 
@@ -286,6 +306,7 @@ static void refuses_when_memory_is_short(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(gives_and_takes, setup, teardown),
+        cmocka_unit_test_setup_teardown(warm_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(oldest_goes_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_carved_run_keeps_its_age, setup, teardown),
         cmocka_unit_test_setup_teardown(alignment, setup, teardown),
