@@ -2,54 +2,80 @@
  * runs whole. Caches stay unlocked, for their owners may hold them while they wait for a bin; the child takes
  * what lies in those that were at rest (cache.c).
  *
- * Two traps. glibc takes the lock of its list of streams after our handlers, and a thread that holds that one
- * (fflush(NULL), getline) may wait in malloc for what we hold: so we take it first; it is recursive. And fork may
- * be called by a signal handler that interrupted a slow path of its own thread: what the thread holds is skipped
- * here, and is still its own in the child. */
+ * Three traps. glibc takes the lock of its list of streams after our handlers, and a thread that holds that one
+ * (fflush(NULL), getline) may wait in malloc for what we hold: so we take it first; it is recursive. fork may be
+ * called by a signal handler that interrupted a slow path of its own thread: what the thread holds is skipped
+ * here, and is still its own in the child; and nobody waits for a bin while he holds the streams, for the bin's
+ * holder may be such a handler that waits for the streams. And a signal handler that forks while we fork would
+ * release what we hold: signals are blocked meanwhile. */
 #include "front/heap.h"
+
+#include <signal.h>
 
 extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
-static void each_lock(void (*act)(struct lock *)) {
-    act(&heap.caches.registry);
-    for (unsigned c = 1; c < CLASSES; c++)
-        act(&heap.bins.bin[c].lock);
-    act(&heap.runs.lock);
+static bool acquire_all(void) {
+    bool acquired = lock_acquire_for_fork(&heap.caches.registry);
+    for (unsigned c = 1; c < CLASSES && acquired; c++)
+        acquired = lock_acquire_for_fork(&heap.bins.bin[c].lock);
+    return acquired && lock_acquire_for_fork(&heap.runs.lock);
 }
 
-/* A process that forks before its first allocation has nothing to hold. */
-static bool heap_is_held;
+static void release_all(void) {
+    lock_release_after_fork(&heap.caches.registry);
+    for (unsigned c = 1; c < CLASSES; c++)
+        lock_release_after_fork(&heap.bins.bin[c].lock);
+    lock_release_after_fork(&heap.runs.lock);
+}
+
+/* Of the fork under way; written by the thread that holds the locks. */
+static bool heap_is_held; /* not so where a process forks before its first allocation */
+static sigset_t signals_before;
 
 static bool can_hold_streams(void) {
     return _IO_list_lock != NULL && _IO_list_unlock != NULL && _IO_list_resetlock != NULL;
 }
 
 static void prepare(void) {
-    if (can_hold_streams())
-        _IO_list_lock();
-    heap_is_held = heap_is_made();
-    if (heap_is_held)
-        each_lock(lock_acquire_for_fork);
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    for (;;) {
+        if (can_hold_streams())
+            _IO_list_lock();
+        heap_is_held = heap_is_made();
+        if (!heap_is_held || acquire_all())
+            break;
+        release_all();
+        if (can_hold_streams())
+            _IO_list_unlock();
+        os_yield();
+    }
+    signals_before = before;
 }
 
 static void parent(void) {
+    sigset_t before = signals_before;
     if (heap_is_held)
-        each_lock(lock_release_after_fork);
+        release_all();
     if (can_hold_streams())
         _IO_list_unlock();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void child(void) {
+    sigset_t before = signals_before;
     if (heap_is_held) {
         caches_after_fork(&heap.caches);
         runs_after_fork(&heap.runs);
-        each_lock(lock_release_after_fork);
+        release_all();
     }
     /* glibc has reset the lock already in a threaded process, and released it nowhere in another. */
     if (can_hold_streams())
         _IO_list_resetlock();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void fork_init(void) {

@@ -67,9 +67,11 @@ static void *alloc(size_t size, size_t alignment, bool zero) {
     return p;
 }
 
-static size_t heap_end(void) {
-    return unit_address(&heap.runs.space.map,
-                        atomic_load_explicit(&heap.runs.space.map.end, memory_order_relaxed));
+void heap_settle(void) {
+    size_t end = atomic_load_explicit(&heap.runs.space.map.end, memory_order_relaxed);
+    __atomic_store_n(&neap_state.heap_end, unit_address(&heap.runs.space.map, end), __ATOMIC_RELAXED);
+    if (purge_is_due(&heap.runs))
+        purge_pass(&heap.runs);
 }
 
 void *heap_alloc(size_t size, size_t alignment, bool zero) {
@@ -81,7 +83,7 @@ void *heap_alloc(size_t size, size_t alignment, bool zero) {
             purge_all(&heap.runs);
             p = alloc(size, alignment, zero);
         }
-        __atomic_store_n(&neap_state.heap_end, heap_end(), __ATOMIC_RELAXED);
+        heap_settle();
     }
     if (UNLIKELY(p == NULL))
         errno = ENOMEM;

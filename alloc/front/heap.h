@@ -50,11 +50,9 @@ size_t heap_usable(const void *p, const char *function);
  * nothing unless the option sized_check is on. */
 void heap_check_sized(const void *p, size_t alignment, size_t size, const char *function);
 
-/* Returns free memory where more is resident than may be. Called after what may have made some. */
-static inline void heap_settle(void) {
-    if (purge_is_due(&heap.runs))
-        purge_pass(&heap.runs);
-}
+/* Ends every slow path that may have grown the heap or freed runs: says in neap_state how far the heap reaches,
+ * and returns free memory where more is resident than may be. */
+void heap_settle(void);
 
 /* Whether the calling thread is inside one of our slow paths, interrupted by a signal. */
 bool heap_is_interrupted(void);

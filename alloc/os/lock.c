@@ -129,11 +129,21 @@ void lock_release(struct lock *lock) {
     release(lock);
 }
 
-void lock_acquire_for_fork(struct lock *lock) {
+bool lock_acquire_for_fork(struct lock *lock) {
+    uint32_t me = my_id(), seen = 0;
     if (lock_is_mine(lock))
-        return;
-    acquire(lock);
-    lock->for_fork = true;
+        return true;
+    for (int patience = 1000; patience > 0; patience--, seen = 0) {
+        if (atomic_compare_exchange_weak_explicit(&lock->word, &seen, me, memory_order_acquire,
+                                                  memory_order_relaxed)) {
+            lock->for_fork = true;
+            return true;
+        }
+        pause_briefly();
+        if (patience % 100 == 0)
+            os_yield();
+    }
+    return false;
 }
 
 void lock_release_after_fork(struct lock *lock) {

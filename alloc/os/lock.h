@@ -28,8 +28,9 @@ void lock_acquire(struct lock *lock);
 void lock_release(struct lock *lock);
 
 /* For fork, which may come from a signal handler that interrupted a slow path of its own thread: takes the lock
- * unless the thread holds it already, and gives back what was so taken. */
-void lock_acquire_for_fork(struct lock *lock);
+ * unless the thread holds it already, and gives back what was so taken. False where another thread keeps it for
+ * long. */
+bool lock_acquire_for_fork(struct lock *lock);
 void lock_release_after_fork(struct lock *lock);
 
 #ifndef NDEBUG

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -204,8 +205,24 @@ uint64_t os_random(void) {
     return bits ^ (bits >> 32);
 }
 
+/* Where the loader found argc, argv and the environment; glibc's. */
+extern void *__libc_stack_end __attribute__((weak));
+
+/* The C library knows the environment only from its own constructor on, and malloc may be called before. */
+static char **environment(void) {
+    if (environ != NULL || &__libc_stack_end == NULL)
+        return environ;
+    const size_t *argc = __libc_stack_end;
+    return (char **)(argc + 1 + *argc + 1);
+}
+
 const char *os_environment(const char *name) {
-    return environ != NULL && getauxval(AT_SECURE) == 0 ? getenv(name) : NULL;
+    char **variable = getauxval(AT_SECURE) == 0 ? environment() : NULL;
+    size_t length = strlen(name);
+    for (; variable != NULL && *variable != NULL; variable++)
+        if (strncmp(*variable, name, length) == 0 && (*variable)[length] == '=')
+            return *variable + length + 1;
+    return NULL;
 }
 
 ptrdiff_t os_read_file(const char *path, char *buffer, size_t capacity) {

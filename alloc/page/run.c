@@ -209,16 +209,19 @@ static size_t take(struct runs *runs, enum run_state state, size_t units, size_t
     }
 }
 
-/* Maps more. The clean run at the end of the heap, if there is one, counts towards what is needed. */
+/* Maps as much as `units` at that alignment need. The clean run at the end of the heap, if there is one, counts.
+ */
 static bool grow(struct runs *runs, size_t units, size_t align) {
     size_t end = atomic_load_explicit(&runs->space.map.end, memory_order_relaxed);
-    size_t need = align > runs->space.granule ? units + align : units;
     uint32_t last = neighbour(runs, end - 1, RUN_CLEAN);
-    size_t more = last != 0 && end - last < need ? need - (end - last) : need;
-    size_t got, unit = space_grow(&runs->space, more, &got);
-    if (unit != 0 && unit != end && got < need) { /* stepped over something: the last run does not count */
+    size_t need = align_unit(runs, last != 0 ? last : end, align) + units - end;
+    size_t got, unit = space_grow(&runs->space, need, &got);
+    if (unit != 0 &&
+        unit != end) { /* stepped over somebody's mapping: where it went on, another alignment is due */
         attach(runs, unit, got, RUN_CLEAN);
-        unit = space_grow(&runs->space, need, &got);
+        if (align_unit(runs, unit, align) + units <= unit + got)
+            return true;
+        unit = space_grow(&runs->space, units + align, &got);
     }
     if (unit == 0)
         return false;
@@ -250,7 +253,6 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
     if (unit == 0 && request->choice != RUN_WARM_ONLY && grow(runs, units, align)) {
         unit = take(runs, RUN_CLEAN, units, align);
         *zeroed = true;
-        ASSERT(unit != 0);
     }
     if (unit == 0 && request->choice == RUN_CLEAN_FIRST) {
         unit = take(runs, RUN_DIRTY, units, align);
@@ -310,25 +312,19 @@ bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_uni
     return fits;
 }
 
-size_t run_purge_oldest(struct runs *runs) {
-    lock_acquire(&runs->lock);
-    if (list_empty(&runs->dirty)) {
-        lock_release(&runs->lock);
-        return 0;
-    }
-    struct run *run = LIST_ENTRY(runs->dirty.next, struct run, age);
-    size_t unit = run->head, units = run->units;
+/* Takes a free run out, lets go of the lock for the system calls that give its pages back, and puts it in again.
+ * The caller holds the lock. Returns its units, or 0 where the system refuses. */
+static size_t give_back(struct runs *runs, struct run *run) {
+    size_t unit = run->head, units = run->units, bytes = units << UNIT_SHIFT;
+    uintptr_t address = unit_address(&runs->space.map, unit);
+    uint8_t *moved = space_moved(&runs->space, unit);
+    bool unmap = atomic_load_explicit(&runs->unmap, memory_order_relaxed), purged = true;
     detach(runs, run->head);
     tag(runs, unit, units, RUN_PURGING);
     counter_add(&runs->free_units[RUN_PURGING], units);
     list_push_back(&runs->purging, &run->age);
-    bool unmap = atomic_load_explicit(&runs->unmap, memory_order_relaxed);
     lock_release(&runs->lock);
 
-    uintptr_t address = unit_address(&runs->space.map, unit);
-    size_t bytes = units << UNIT_SHIFT;
-    uint8_t *moved = space_moved(&runs->space, unit);
-    bool purged = true;
     if (!unmap && memchr(moved, 1, units) == NULL) {
         purged = os_purge(address, bytes);
     } else {
@@ -343,19 +339,33 @@ size_t run_purge_oldest(struct runs *runs) {
     counter_sub(&runs->free_units[RUN_PURGING], units);
     counter_add(&runs->purged_units, purged ? units : 0);
     attach(runs, unit, units, !purged ? RUN_DIRTY : unmap ? RUN_UNMAPPED : RUN_CLEAN);
-    lock_release(&runs->lock);
     return purged ? units : 0;
+}
+
+size_t run_purge_oldest(struct runs *runs) {
+    lock_acquire(&runs->lock);
+    size_t units = list_empty(&runs->dirty) ? 0 : give_back(runs, LIST_ENTRY(runs->dirty.next, struct run, age));
+    lock_release(&runs->lock);
+    return units;
+}
+
+void run_unmap_clean(struct runs *runs) {
+    lock_acquire(&runs->lock);
+    while (runs->root[RUN_CLEAN] != 0 && give_back(runs, run_at(runs, runs->root[RUN_CLEAN])) != 0)
+        ;
+    lock_release(&runs->lock);
 }
 
 void runs_after_fork(struct runs *runs) {
     if (!runs->lock.for_fork) /* the thread was interrupted in here: its own work comes first */
         return;
-    while (!list_empty(&runs->purging)) {
+    while (!list_empty(&runs->purging)) { /* half returned, perhaps, or unmapped */
         struct run *run = LIST_ENTRY(runs->purging.next, struct run, age);
         size_t unit = run->head, units = run->units;
         list_remove(&run->age);
         counter_sub(&runs->free_units[RUN_PURGING], units);
-        attach(runs, unit, units, RUN_DIRTY);
+        os_unmap(unit_address(&runs->space.map, unit), units << UNIT_SHIFT);
+        attach(runs, unit, units, RUN_UNMAPPED);
     }
 }
 

@@ -63,6 +63,9 @@ bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_uni
  * refuses. Makes its system call without the lock. */
 size_t run_purge_oldest(struct runs *runs);
 
+/* Gives up the addresses of all clean runs. runs->unmap is set. */
+void run_unmap_clean(struct runs *runs);
+
 /* In a forked child, whose other threads are gone, before the lock taken for the fork is released: takes back what
  * they were purging. */
 void runs_after_fork(struct runs *runs);

@@ -100,17 +100,18 @@ size_t space_grow(struct space *space, size_t units, size_t *got) {
     step = max_size(align_up(step, space->granule), units);
     while (units <= space->capacity && end <= space->capacity - units) {
         step = min_size(step, align_down(space->capacity - end, space->granule));
-        if (reach_all(space, end + step) == OS_OK) {
-            enum os_result result = os_map(unit_address(&space->map, end), step << UNIT_SHIFT);
-            if (result == OS_OK) {
+        enum os_result result = os_map(unit_address(&space->map, end), step << UNIT_SHIFT);
+        if (result == OS_TAKEN) { /* step over it; the units between stay UNIT_NONE */
+            end += step;
+            continue;
+        }
+        if (result == OS_OK) {
+            if (reach_all(space, end + step) == OS_OK) {
                 atomic_store_explicit(&space->map.end, end + step, memory_order_relaxed);
                 *got = step;
                 return end;
             }
-            if (result == OS_TAKEN) { /* step over it; the units between stay UNIT_NONE */
-                end += step;
-                continue;
-            }
+            os_unmap(unit_address(&space->map, end), step << UNIT_SHIFT);
         }
         if (step == units)
             return 0;

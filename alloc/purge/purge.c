@@ -4,23 +4,29 @@
 
 #include "os/os.h"
 
-/* Return addresses as well where they count against a limit, which the program may set at any time. */
-static void look_at_limits(struct runs *runs) {
-    if (!atomic_load_explicit(&runs->unmap, memory_order_relaxed) && os_address_space_is_limited())
+/* Addresses go back too where they count against a limit. The program may set one at any time: what was free and
+ * clean before then goes at the first look after. */
+static bool must_unmap(struct runs *runs) {
+    if (!atomic_load_explicit(&runs->unmap, memory_order_relaxed) && os_address_space_is_limited()) {
         atomic_store_explicit(&runs->unmap, true, memory_order_relaxed);
+        run_unmap_clean(runs);
+    }
+    return atomic_load_explicit(&runs->unmap, memory_order_relaxed);
 }
 
 void purge_pass(struct runs *runs) {
-    look_at_limits(runs);
+    must_unmap(runs);
     size_t limit = counter_get(&runs->free_units[RUN_DIRTY]) / 2;
     while (counter_get(&runs->free_units[RUN_DIRTY]) > limit && run_purge_oldest(runs) != 0)
         ;
 }
 
 size_t purge_all(struct runs *runs) {
-    look_at_limits(runs);
+    bool unmap = must_unmap(runs);
     size_t units = 0, purged;
     while ((purged = run_purge_oldest(runs)) != 0)
         units += purged;
+    if (unmap)
+        run_unmap_clean(runs);
     return units << UNIT_SHIFT;
 }
