@@ -146,7 +146,7 @@ static COLD void adopt_orphans(struct caches *caches) {
     lock_release(&caches->registry);
     for (uint32_t number = 0; number < made; number++) {
         struct cache *cache = cache_at(caches, number);
-        if (!cache->in_use || cache->forks == caches->forks ||
+        if (!cache->in_use || cache->forks == caches->forks || cache == thread_cache ||
             atomic_load_explicit(&cache->lock.word, memory_order_relaxed) != 0)
             continue;
         cache->forks = caches->forks;
@@ -166,6 +166,7 @@ static struct cache *lock_mine(struct caches *caches) {
         if (thread_ended || (cache = make(caches)) == NULL)
             return NULL;
         thread_cache = cache;
+        cache->forks = caches->forks; /* again: a signal handler may have forked since it was made */
         /* May allocate, which by now works. Without it nobody would tell us of the thread's end. */
         if (pthread_setspecific(caches->key, cache) != 0) {
             cache_retire(caches);

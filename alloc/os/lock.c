@@ -16,7 +16,7 @@ enum { SPINS = 100 };
 
 static _Thread_local uint32_t thread_id;
 
-static uint32_t my_id(void) {
+uint32_t lock_thread_id(void) {
     static _Atomic uint32_t last_id;
     while (UNLIKELY(thread_id == 0))
         thread_id = (atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1) & ~LOCK_WAITERS;
@@ -55,7 +55,7 @@ unsigned lock_jitter;
 
 static void jitter(void) {
     static _Thread_local uint32_t state;
-    if (lock_jitter != 0 && mix32(state++ ^ my_id() << 20) % lock_jitter == 0)
+    if (lock_jitter != 0 && mix32(state++ ^ lock_thread_id() << 20) % lock_jitter == 0)
         os_yield();
 }
 
@@ -103,7 +103,7 @@ static NOINLINE void acquire_slow(struct lock *lock, uint32_t me) {
 }
 
 static void acquire(struct lock *lock) {
-    uint32_t me = my_id(), seen = 0;
+    uint32_t me = lock_thread_id(), seen = 0;
     if (UNLIKELY(!atomic_compare_exchange_strong_explicit(&lock->word, &seen, me, memory_order_acquire,
                                                           memory_order_relaxed)))
         acquire_slow(lock, me);
@@ -130,7 +130,7 @@ void lock_release(struct lock *lock) {
 }
 
 bool lock_acquire_for_fork(struct lock *lock) {
-    uint32_t me = my_id(), seen = 0;
+    uint32_t me = lock_thread_id(), seen = 0;
     if (lock_is_mine(lock))
         return true;
     for (int patience = 1000; patience > 0; patience--, seen = 0) {

@@ -38,6 +38,10 @@ void lock_release_after_fork(struct lock *lock);
 extern unsigned lock_jitter;
 #endif
 
+/* A number that no other thread of the process has, nor has had; the same in a forked child's copy of the thread.
+ */
+uint32_t lock_thread_id(void);
+
 /* Whether the calling thread holds it; async-signal-safe. */
 bool lock_is_mine(const struct lock *lock);
 

@@ -14,12 +14,15 @@
 
 #include <string.h>
 
+enum { JOIN_UNITS = 4096 }; /* 64 MiB */
+
 struct run {
     uint32_t left, right; /* treap; 0: none */
     uint32_t units;
     uint32_t widest; /* units of the widest run of this subtree */
     uint32_t head;   /* the run's first unit; valid in the first and the last unit */
     uint32_t state;  /* enum run_state; likewise */
+    uint32_t purger; /* the thread that is purging it */
     struct list age;
 };
 _Static_assert(sizeof(struct run) <= UNIT_META_BYTES, "a run's metadata fits its unit's");
@@ -250,6 +253,16 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
         unit = take(runs, order[i], units, align);
         *zeroed = order[i] != RUN_DIRTY;
     }
+    if (unit == 0 && request->choice != RUN_WARM_ONLY && max_size(units, align) >= JOIN_UNITS &&
+        !list_empty(&runs->dirty)) {
+        /* Clean, the dirty runs may join others: better than to grow by so much. */
+        lock_release(&runs->lock);
+        while (run_purge_oldest(runs) != 0)
+            ;
+        lock_acquire(&runs->lock);
+        unit = take(runs, RUN_CLEAN, units, align);
+        *zeroed = true;
+    }
     if (unit == 0 && request->choice != RUN_WARM_ONLY && grow(runs, units, align)) {
         unit = take(runs, RUN_CLEAN, units, align);
         *zeroed = true;
@@ -321,6 +334,7 @@ static size_t give_back(struct runs *runs, struct run *run) {
     bool unmap = atomic_load_explicit(&runs->unmap, memory_order_relaxed), purged = true;
     detach(runs, run->head);
     tag(runs, unit, units, RUN_PURGING);
+    run->purger = lock_thread_id();
     counter_add(&runs->free_units[RUN_PURGING], units);
     list_push_back(&runs->purging, &run->age);
     lock_release(&runs->lock);
@@ -359,12 +373,15 @@ void run_unmap_clean(struct runs *runs) {
 void runs_after_fork(struct runs *runs) {
     if (!runs->lock.for_fork) /* the thread was interrupted in here: its own work comes first */
         return;
-    while (!list_empty(&runs->purging)) { /* half returned, perhaps, or unmapped */
-        struct run *run = LIST_ENTRY(runs->purging.next, struct run, age);
+    for (struct list *l = runs->purging.next, *next; l != &runs->purging; l = next) {
+        struct run *run = LIST_ENTRY(l, struct run, age);
+        next = l->next;
+        if (run->purger == lock_thread_id()) /* a signal interrupted it, and it will go on */
+            continue;
         size_t unit = run->head, units = run->units;
         list_remove(&run->age);
         counter_sub(&runs->free_units[RUN_PURGING], units);
-        os_unmap(unit_address(&runs->space.map, unit), units << UNIT_SHIFT);
+        os_unmap(unit_address(&runs->space.map, unit), units << UNIT_SHIFT); /* it may be in part, by now */
         attach(runs, unit, units, RUN_UNMAPPED);
     }
 }
