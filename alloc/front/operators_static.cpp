@@ -1,5 +1,6 @@
-// The C++ operators for libneap.a, in an archive member of their own: only programs that are linked to a C++ library
-// take it, so here, unlike in operators.c, that library can be called by name, and what a new-handler throws be caught.
+// The C++ operators for libneap.a, in an archive member of their own: only programs that are linked to a C++
+// library take it, so here, unlike in operators.c, that library can be called by name, and what a new-handler
+// throws be caught.
 #include "neap/neap.h"
 
 #include <new>
