@@ -31,6 +31,11 @@ static struct run *run_at(const struct runs *runs, size_t unit) {
     return space_meta(&runs->space, unit);
 }
 
+/* Kinds of units that are in use may change without our lock, from UNIT_LARGE to UNIT_LARGE_BODY (large_free). */
+static uint8_t kind_at(const struct runs *runs, size_t unit) {
+    return __atomic_load_n(&runs->space.map.kind[unit], __ATOMIC_RELAXED);
+}
+
 /* --- the treap ------------------------------------------------------------------------------------------- */
 
 static uint32_t widest(const struct runs *runs, uint32_t t) {
@@ -144,8 +149,7 @@ static void tag(struct runs *runs, size_t unit, size_t units, enum run_state sta
  * that were never ours have no tag, for metadata starts zeroed. */
 static uint32_t neighbour(const struct runs *runs, size_t unit, enum run_state state) {
     uint8_t kind = state == RUN_UNMAPPED ? UNIT_NONE : UNIT_FREE;
-    if (unit >= atomic_load_explicit(&runs->space.map.end, memory_order_relaxed) ||
-        __atomic_load_n(&runs->space.map.kind[unit], __ATOMIC_RELAXED) != kind) /* large_free writes without us */
+    if (unit >= atomic_load_explicit(&runs->space.map.end, memory_order_relaxed) || kind_at(runs, unit) != kind)
         return 0;
     const struct run *run = run_at(runs, unit);
     return run->head != 0 && run->state == state ? run->head : 0;
@@ -397,7 +401,7 @@ static size_t check_tree(const struct runs *runs, uint32_t t, size_t low, size_t
     VERIFY(run_at(runs, end - 1)->head == t && run_at(runs, end - 1)->state == state);
     VERIFY(neighbour(runs, t - 1, state) == 0 && neighbour(runs, end, state) == 0);
     for (size_t u = t; u < end; u++)
-        VERIFY(runs->space.map.kind[u] == kind);
+        VERIFY(kind_at(runs, u) == kind);
     VERIFY(run->left == 0 || mix32(run->left) <= mix32(t));
     VERIFY(run->right == 0 || mix32(run->right) <= mix32(t));
     size_t units =
@@ -419,8 +423,9 @@ void runs_check(struct runs *runs) {
     for (const struct list *l = runs->purging.next; l != &runs->purging; l = l->next)
         purging += LIST_ENTRY(l, struct run, age)->units;
     for (size_t u = 1; u < end; u++) {
-        used += runs->space.map.kind[u] != UNIT_NONE && runs->space.map.kind[u] != UNIT_FREE;
-        free_kind += runs->space.map.kind[u] == UNIT_FREE;
+        uint8_t kind = kind_at(runs, u);
+        used += kind != UNIT_NONE && kind != UNIT_FREE;
+        free_kind += kind == UNIT_FREE;
     }
     VERIFY(dirty == runs->free_units[RUN_DIRTY]);
     VERIFY(purging == runs->free_units[RUN_PURGING]);
