@@ -4,13 +4,15 @@
 
 #include "front/heap.h"
 
+/* An object from the thread's cache, or NULL. */
+static inline void *fast_pop(size_t size) {
+    return LIKELY(size <= CLASS_TABLE_BYTES) ? cache_pop(class_table[(size + CLASS_GRAIN - 1) / CLASS_GRAIN])
+                                             : NULL;
+}
+
 static inline void *fast_alloc(size_t size) {
-    if (LIKELY(size <= CLASS_TABLE_BYTES)) {
-        void *p = cache_pop(class_table[(size + CLASS_GRAIN - 1) / CLASS_GRAIN]);
-        if (LIKELY(p != NULL))
-            return p;
-    }
-    return heap_alloc(size, CLASS_GRAIN, false);
+    void *p = fast_pop(size);
+    return LIKELY(p != NULL) ? p : heap_alloc(size, CLASS_GRAIN, false);
 }
 
 static inline void fast_free(void *p, const char *function) {

@@ -10,8 +10,6 @@
  * release what we hold: signals are blocked meanwhile. */
 #include "front/heap.h"
 
-#include <signal.h>
-
 extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
@@ -32,16 +30,14 @@ static void release_all(void) {
 
 /* Of the fork under way; written by the thread that holds the locks. */
 static bool heap_is_held; /* not so where a process forks before its first allocation */
-static sigset_t signals_before;
+static struct os_signals signals_before;
 
 static bool can_hold_streams(void) {
     return _IO_list_lock != NULL && _IO_list_unlock != NULL && _IO_list_resetlock != NULL;
 }
 
 static void prepare(void) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    struct os_signals before = os_block_signals();
     for (;;) {
         if (can_hold_streams())
             _IO_list_lock();
@@ -57,16 +53,16 @@ static void prepare(void) {
 }
 
 static void parent(void) {
-    sigset_t before = signals_before;
+    struct os_signals before = signals_before;
     if (heap_is_held)
         release_all();
     if (can_hold_streams())
         _IO_list_unlock();
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    os_restore_signals(&before);
 }
 
 static void child(void) {
-    sigset_t before = signals_before;
+    struct os_signals before = signals_before;
     if (heap_is_held) {
         caches_after_fork(&heap.caches);
         runs_after_fork(&heap.runs);
@@ -75,7 +71,7 @@ static void child(void) {
     /* glibc has reset the lock already in a threaded process, and released it nowhere in another. */
     if (can_hold_streams())
         _IO_list_resetlock();
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    os_restore_signals(&before);
 }
 
 void fork_init(void) {

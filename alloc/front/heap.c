@@ -49,22 +49,10 @@ static bool ready(void) {
     return heap_is_made();
 }
 
-static void *alloc(size_t size, size_t alignment, bool zero) {
-    unsigned class = alignment > CLASS_GRAIN   ? size_class_aligned(size, alignment)
-                     : size <= CLASS_MAX_BYTES ? size_class(size)
-                                               : 0;
-    bool zeroed = false;
-    void *p;
-    if (class != 0) {
-        p = cache_pop(class);
-        if (p == NULL)
-            p = cache_refill(&heap.caches, class);
-    } else {
-        p = large_alloc(&heap.runs, size, alignment, zero, &zeroed);
-    }
-    if (p != NULL && zero && !zeroed)
-        memset(p, 0, size);
-    return p;
+static unsigned class_for(size_t size, size_t alignment) {
+    if (alignment > CLASS_GRAIN)
+        return size_class_aligned(size, alignment);
+    return size <= CLASS_MAX_BYTES ? size_class(size) : 0;
 }
 
 void heap_settle(void) {
@@ -74,16 +62,30 @@ void heap_settle(void) {
         purge_pass(&heap.runs);
 }
 
+static void *alloc_slow(size_t size, size_t alignment, unsigned class, bool zero) {
+    bool zeroed = false;
+    void *p =
+        class != 0 ? cache_refill(&heap.caches, class) : large_alloc(&heap.runs, size, alignment, zero, &zeroed);
+    if (p != NULL && zero && !zeroed)
+        memset(p, 0, size);
+    return p;
+}
+
 void *heap_alloc(size_t size, size_t alignment, bool zero) {
     void *p = NULL;
-    if (LIKELY(size <= PTRDIFF_MAX) && LIKELY(ready())) {
-        p = alloc(size, alignment, zero);
-        if (UNLIKELY(p == NULL)) { /* give back what this thread can, and try again */
-            cache_flush(&heap.caches);
-            purge_all(&heap.runs);
-            p = alloc(size, alignment, zero);
+    if (LIKELY(size <= PTRDIFF_MAX)) {
+        unsigned class = class_for(size, alignment);
+        if (class != 0 && (p = cache_pop(class)) != NULL)
+            return zero ? memset(p, 0, size) : p;
+        if (LIKELY(ready())) {
+            p = alloc_slow(size, alignment, class, zero);
+            if (UNLIKELY(p == NULL)) { /* give back what this thread can, and try again */
+                cache_flush(&heap.caches);
+                purge_all(&heap.runs);
+                p = alloc_slow(size, alignment, class, zero);
+            }
+            heap_settle();
         }
-        heap_settle();
     }
     if (UNLIKELY(p == NULL))
         errno = ENOMEM;
@@ -140,10 +142,7 @@ void heap_check_sized(const void *p, size_t alignment, size_t size, const char *
         return;
     size_t usable = heap_usable(p, function);
     size_t page = heap.runs.space.page;
-    unsigned class = size > PTRDIFF_MAX        ? 0
-                     : alignment > CLASS_GRAIN ? size_class_aligned(size, alignment)
-                     : size <= CLASS_MAX_BYTES ? size_class(size)
-                                               : 0;
+    unsigned class = size <= PTRDIFF_MAX ? class_for(size, alignment) : 0;
     bool fits = size <= PTRDIFF_MAX &&
                 (class != 0 ? usable == class_bytes(class) : usable == align_up(max_size(size, 1), page));
     /* What was made smaller by realloc may have stayed where it was. */
@@ -169,14 +168,19 @@ void heap_check(void) {
 
 #ifdef NEAP_DROP_IN
 extern void *malloc(size_t size);
+extern void free(void *p);
 #endif
 
 /* Runs before the constructors of what is linked behind us, but perhaps after allocations. */
 __attribute__((constructor(101))) static void start(void) {
     fork_init();
 #ifdef NEAP_DROP_IN
-    if (malloc == neap_malloc)
+    /* Not by comparing addresses: in a program that is not position-independent and takes malloc's address, that
+     * is the address of an entry in the program's PLT. */
+    void *p = malloc(1);
+    if (p != NULL && unit_kind_at(&heap.runs.space.map, p) != UNIT_NONE)
         neap_state.flags |= NEAP_STATE_IN_FRONT;
+    free(p);
 #endif
 }
 

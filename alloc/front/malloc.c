@@ -22,12 +22,8 @@ PUBLIC void *neap_calloc(size_t count, size_t size) {
         errno = ENOMEM;
         return NULL;
     }
-    if (LIKELY(bytes <= CLASS_TABLE_BYTES)) {
-        void *p = cache_pop(class_table[(bytes + CLASS_GRAIN - 1) / CLASS_GRAIN]);
-        if (LIKELY(p != NULL))
-            return memset(p, 0, bytes);
-    }
-    return heap_alloc(bytes, CLASS_GRAIN, true);
+    void *p = fast_pop(bytes);
+    return LIKELY(p != NULL) ? memset(p, 0, bytes) : heap_alloc(bytes, CLASS_GRAIN, true);
 }
 
 static void *reallocate(void *p, size_t size, const char *function) {

@@ -54,6 +54,13 @@ bool os_overcommit_is_strict(void);
 void os_futex_wait(const uint32_t *word, uint32_t expected);
 void os_futex_wake_one(const uint32_t *word);
 
+/* Blocks all signals of the calling thread, and restores what was before. */
+struct os_signals {
+    uint64_t blocked[16];
+};
+struct os_signals os_block_signals(void);
+void os_restore_signals(const struct os_signals *before);
+
 /* Lets another thread run. */
 void os_yield(void);
 

@@ -181,6 +181,20 @@ void os_futex_wake_one(const uint32_t *word) {
     errno = saved;
 }
 
+_Static_assert(sizeof(struct os_signals) == sizeof(sigset_t), "struct os_signals holds a signal set");
+
+struct os_signals os_block_signals(void) {
+    struct os_signals before;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, (sigset_t *)&before);
+    return before;
+}
+
+void os_restore_signals(const struct os_signals *before) {
+    pthread_sigmask(SIG_SETMASK, (const sigset_t *)before, NULL);
+}
+
 void os_yield(void) {
     sched_yield();
 }

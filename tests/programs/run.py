@@ -187,6 +187,7 @@ def main():
         return 0
     if arguments.library is None or not os.path.isfile(arguments.library):
         parser.error(f"--library: there is no file {arguments.library}")
+    sys.stdout.reconfigure(errors="backslashreplace")  # logs hold anything
     signal.signal(signal.SIGTERM, end)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     # A copy that nobody builds anew meanwhile, and that every user may read.
