@@ -140,7 +140,8 @@ static _Noreturn void die_freed_twice(const void *p) {
  * stays lost; in the others at most the last push or pop is halfway, which leaves an object free twice at worst:
  * the bin sees that. */
 static COLD void adopt_orphans(struct caches *caches) {
-    atomic_store_explicit(&caches->orphans, false, memory_order_relaxed);
+    if (!atomic_exchange(&caches->orphans, false))
+        return; /* another thread is at it */
     lock_acquire(&caches->registry);
     uint32_t made = caches->made;
     lock_release(&caches->registry);

@@ -15,6 +15,10 @@ extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
 static bool acquire_all(void) {
+    if (!lock_acquire_for_fork(&heap.making))
+        return false;
+    if (!heap_is_made()) /* the other locks are no locks yet */
+        return true;
     bool acquired = lock_acquire_for_fork(&heap.caches.registry);
     for (unsigned c = 1; c < CLASSES && acquired; c++)
         acquired = lock_acquire_for_fork(&heap.bins.bin[c].lock);
@@ -22,6 +26,9 @@ static bool acquire_all(void) {
 }
 
 static void release_all(void) {
+    lock_release_after_fork(&heap.making);
+    if (!heap_is_made())
+        return;
     lock_release_after_fork(&heap.caches.registry);
     for (unsigned c = 1; c < CLASSES; c++)
         lock_release_after_fork(&heap.bins.bin[c].lock);
@@ -29,7 +36,6 @@ static void release_all(void) {
 }
 
 /* Of the fork under way; written by the thread that holds the locks. */
-static bool heap_is_held; /* not so where a process forks before its first allocation */
 static struct os_signals signals_before;
 
 static bool can_hold_streams(void) {
@@ -41,8 +47,7 @@ static void prepare(void) {
     for (;;) {
         if (can_hold_streams())
             _IO_list_lock();
-        heap_is_held = heap_is_made();
-        if (!heap_is_held || acquire_all())
+        if (acquire_all())
             break;
         release_all();
         if (can_hold_streams())
@@ -54,8 +59,7 @@ static void prepare(void) {
 
 static void parent(void) {
     struct os_signals before = signals_before;
-    if (heap_is_held)
-        release_all();
+    release_all();
     if (can_hold_streams())
         _IO_list_unlock();
     os_restore_signals(&before);
@@ -63,11 +67,11 @@ static void parent(void) {
 
 static void child(void) {
     struct os_signals before = signals_before;
-    if (heap_is_held) {
+    if (heap_is_made()) {
         caches_after_fork(&heap.caches);
         runs_after_fork(&heap.runs);
-        release_all();
     }
+    release_all();
     /* glibc has reset the lock already in a threaded process, and released it nowhere in another. */
     if (can_hold_streams())
         _IO_list_resetlock();
@@ -75,5 +79,7 @@ static void child(void) {
 }
 
 void fork_init(void) {
-    pthread_atfork(prepare, parent, child);
+    static _Atomic bool done;
+    if (!atomic_exchange(&done, true))
+        pthread_atfork(prepare, parent, child);
 }

@@ -39,13 +39,15 @@ static bool make(void) {
 }
 
 static bool ready(void) {
-    static struct lock making;
     if (LIKELY(heap_is_made()))
         return true;
-    lock_acquire(&making);
-    if (!heap_is_made())
-        atomic_store_explicit(&heap.made, make(), memory_order_release);
-    lock_release(&making);
+    lock_acquire(&heap.making);
+    bool mine = !heap_is_made() && make();
+    if (mine)
+        atomic_store_explicit(&heap.made, true, memory_order_release);
+    lock_release(&heap.making);
+    if (mine)
+        fork_init();
     return heap_is_made();
 }
 
@@ -97,14 +99,13 @@ static _Noreturn void die(const char *function, const void *p, const char *what)
 }
 
 static _Noreturn void die_bad_pointer(const char *function, const void *p) {
-    switch (unit_kind_at(&heap.runs.space.map, p)) {
-    case UNIT_NONE:
+    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
+    const struct divisor *d = &heap.bins.divisors[kind];
+    if (kind == UNIT_NONE)
         die(function, p, "not a pointer that neap gave out");
-    case UNIT_FREE:
+    if (kind == UNIT_FREE || (kind < CLASSES && ((uintptr_t)p & d->slab_mask) >= d->slab_end))
         die(function, p, "there is no object: already free, or never allocated");
-    default:
-        die(function, p, "points inside an object, not to its start");
-    }
+    die(function, p, "points inside an object, not to its start");
 }
 
 void heap_free(void *p, const char *function) {
@@ -128,7 +129,7 @@ size_t heap_usable(const void *p, const char *function) {
     if (is_object_start(&heap.bins.divisors[kind], p)) {
         if (bin_holds(&heap.bins, kind, p) || cache_holds(&heap.caches, kind, p, RECENT))
             die(function, p, "the object is already free");
-        bytes = heap.bins.divisors[kind].size;
+        bytes = class_bytes(kind);
     } else {
         bytes = large_bytes(&heap.runs, p);
         if (bytes == 0)
@@ -146,7 +147,8 @@ void heap_check_sized(const void *p, size_t alignment, size_t size, const char *
     bool fits = size <= PTRDIFF_MAX &&
                 (class != 0 ? usable == class_bytes(class) : usable == align_up(max_size(size, 1), page));
     /* What was made smaller by realloc may have stayed where it was. */
-    bool shrunk = alignment <= CLASS_GRAIN && size <= usable && size >= usable - usable / REALLOC_WASTE;
+    bool kept = atomic_load_explicit(&heap.shrink_failed, memory_order_relaxed);
+    bool shrunk = alignment <= CLASS_GRAIN && size <= usable && (kept || size >= usable - usable / REALLOC_WASTE);
     if (!fits && !shrunk)
         os_die("%s(%p): size %z does not fit the object, which has %z bytes", function, (uintptr_t)p, size,
                usable);

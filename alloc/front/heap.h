@@ -16,7 +16,10 @@ struct heap {
     struct bins bins;
     struct caches caches;
     struct options options;
+    struct lock making;
     _Atomic bool made; /* the rest is valid */
+    _Atomic bool
+        shrink_failed; /* some object stayed where it was, for want of memory, when realloc made it smaller */
 };
 
 extern struct heap heap;
@@ -57,7 +60,8 @@ void heap_settle(void);
 /* Whether the calling thread is inside one of our slow paths, interrupted by a signal. */
 bool heap_is_interrupted(void);
 
-/* Registers the handlers of fork.c. */
+/* Registers the handlers of fork.c, once: at the heap's making or our constructor, whichever is first, before most
+ * libraries register theirs, so that these run outside ours and may allocate. */
 void fork_init(void);
 
 /* Walks every structure and ends the process where an invariant does not hold; for tests. Other threads may go

@@ -47,8 +47,12 @@ static void *reallocate(void *p, size_t size, const char *function) {
         return p;
     }
     void *to = fast_alloc(size);
-    if (UNLIKELY(to == NULL))
-        return size <= usable ? p : NULL; /* what shrinks never fails */
+    if (UNLIKELY(to == NULL)) {
+        if (size > usable)
+            return NULL;
+        atomic_store_explicit(&heap.shrink_failed, true, memory_order_relaxed);
+        return p; /* what shrinks never fails */
+    }
     memcpy(to, p, min_size(size, usable));
     fast_free(p, function);
     return to;
@@ -79,6 +83,8 @@ PUBLIC size_t neap_malloc_usable_size(void *p) {
 
 PUBLIC int neap_malloc_trim(size_t pad) {
     (void)pad;
+    if (!heap_is_made())
+        return 0;
     cache_flush(&heap.caches);
     return purge_all(&heap.runs) > 0;
 }

@@ -76,8 +76,11 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
     void *to = make(runs, bytes, units + units / 4, 1, RUN_CLEAN_FIRST, &zeroed);
     if (to == NULL)
         to = make(runs, bytes, units, 1, RUN_CLEAN_FIRST, &zeroed);
-    if (to == NULL)
+    if (to == NULL || !zeroed) { /* the last of the memory: what is moved wants a clean place */
+        if (to != NULL)
+            large_free(runs, to);
         return NULL;
+    }
     size_t unit = unit_of(&runs->space.map, p), to_unit = unit_of(&runs->space.map, to);
     size_t to_units = large_at(runs, to)->units;
     switch (os_move_pages((uintptr_t)p, (uintptr_t)to, old->bytes)) {
@@ -97,7 +100,7 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
         run_free(runs, unit, old->units, RUN_UNMAPPED);
         break;
     case OS_NOT_MOVED:
-        run_free(runs, to_unit, to_units, zeroed ? RUN_CLEAN : RUN_DIRTY);
+        run_free(runs, to_unit, to_units, RUN_CLEAN);
         return NULL;
     case OS_LOST_TARGET:
         os_unmap((uintptr_t)to, to_units << UNIT_SHIFT);

@@ -147,7 +147,7 @@ bool lock_acquire_for_fork(struct lock *lock) {
 }
 
 void lock_release_after_fork(struct lock *lock) {
-    if (!lock->for_fork)
+    if (!lock->for_fork || !lock_is_mine(lock))
         return;
     lock->for_fork = false;
     release(lock);

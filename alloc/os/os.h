@@ -28,8 +28,9 @@ bool os_remap_fresh(uintptr_t addr, size_t bytes);
 extern _Atomic size_t os_maps_left;
 #endif
 
-/* Gives the range up, address space included. */
-void os_unmap(uintptr_t addr, size_t bytes);
+/* Gives the range up, address space included. False where the system refuses: it has its limit of mappings, and
+ * this would split one. */
+bool os_unmap(uintptr_t addr, size_t bytes);
 
 /* Returns the pages to the system; the range stays mapped and reads as zeroes. False where the system refuses
  * (a locked range on a kernel without MADV_DONTNEED_LOCKED): the contents are then as they were. */
@@ -42,7 +43,7 @@ enum os_move {
     OS_LOST_TARGET,    /* not moved, and `to` is no longer mapped */
 };
 
-/* Moves pages without copying. Both ranges are mapped and ours, and do not overlap. */
+/* Moves pages without copying. Both ranges are mapped and ours, and do not overlap; `to` reads as zeroes. */
 enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes);
 
 /* Whether mapped pages that nobody touched count against a limit: under RLIMIT_AS now, under strict overcommit

@@ -92,10 +92,11 @@ bool os_remap_fresh(uintptr_t addr, size_t bytes) {
     return got != MAP_FAILED;
 }
 
-void os_unmap(uintptr_t addr, size_t bytes) {
+bool os_unmap(uintptr_t addr, size_t bytes) {
     int saved = errno;
-    munmap((void *)addr, bytes);
+    int result = munmap((void *)addr, bytes);
     errno = saved;
+    return result == 0;
 }
 
 /* Emulators of Linux (qemu-user up to 7.2 after a move, others always) may answer MADV_DONTNEED with success and
@@ -135,20 +136,40 @@ bool os_purge(uintptr_t addr, size_t bytes) {
     return purged;
 }
 
+/* Since Linux 6.17 a move over several mappings may fail halfway, with a part of the pages moved. The target was
+ * all zeroes before, so what is not zero there now came from the source, and goes back. */
+static void undo_half_move(uintptr_t from, uintptr_t to, size_t bytes) {
+    size_t page = os_page_size();
+    for (size_t at = 0; at < bytes; at += page) {
+        unsigned char resident;
+        const uint64_t *words = (const uint64_t *)(to + at);
+        if (mincore((void *)(to + at), page, &resident) != 0)
+            continue; /* not mapped */
+        for (size_t i = 0; i < page / sizeof *words; i++)
+            if (words[i] != 0) {
+                memcpy((void *)(from + at), words, page);
+                break;
+            }
+    }
+}
+
 enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes) {
     int saved = errno;
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
     enum os_move result = OS_MOVED;
+    int faith = atomic_load_explicit(&move_faith, memory_order_relaxed);
     void *got = MAP_FAILED;
     errno = EINVAL;
-    if (atomic_load_explicit(&move_faith, memory_order_relaxed) != UNFAITHFUL)
+    if (faith != UNFAITHFUL)
         got = MAP(mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to));
     if (got != MAP_FAILED) {
         if (UNLIKELY(test_faith(&move_faith, from) == UNFAITHFUL) && !os_remap_fresh(from, bytes))
             result = OS_MOVED_UNMAPPED;
-    } else if (errno == EINVAL) { /* before Linux 5.7 */
+    } else if (errno == EINVAL && faith != FAITHFUL) { /* before Linux 5.7, which moves all or nothing */
         got = mremap((void *)from, bytes, bytes, flags, (void *)to);
         result = OS_MOVED_UNMAPPED;
+    } else {
+        undo_half_move(from, to, bytes);
     }
     if (got == MAP_FAILED) /* the kernel may have taken the target away before it failed */
         result = os_remap_fresh(to, bytes) ? OS_NOT_MOVED : OS_LOST_TARGET;

@@ -348,8 +348,10 @@ static size_t give_back(struct runs *runs, struct run *run) {
     } else {
         memset(moved, 0, units);
         unmap = unmap || !os_remap_fresh(address, bytes);
-        if (unmap)
-            os_unmap(address, bytes);
+        if (unmap && !os_unmap(address, bytes)) {
+            unmap = false;
+            purged = os_purge(address, bytes);
+        }
     }
 
     lock_acquire(&runs->lock);

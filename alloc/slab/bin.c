@@ -12,7 +12,7 @@ void bins_init(struct bins *bins, struct runs *runs) {
     for (unsigned c = 0; c < CLASSES; c++) {
         struct bin *bin = &bins->bin[c];
         lock_init(&bin->lock, RANK_BIN);
-        bin->level_factor = c > 0 ? (uint32_t)(BIN_LEVELS << 16) / bins->divisors[c].objects : 0;
+        bin->level_factor = c > 0 ? (uint32_t)(BIN_LEVELS << 16) / objects_of(&bins->divisors[c]) : 0;
         for (size_t level = 0; level < BIN_LEVELS; level++)
             list_init(&bin->partial[level]);
     }
@@ -143,7 +143,7 @@ void bins_check(struct bins *bins) {
                 size_t unit = space_unit_of_meta(space, slab);
                 VERIFY(slab->class == c && slab->level == level && space->map.kind[unit] == c);
                 VERIFY(slab->free > 0 && slab->free < slab->objects);
-                VERIFY(slab->objects == bins->divisors[c].objects);
+                VERIFY(slab->objects == objects_of(&bins->divisors[c]));
                 slab_check(space, slab);
             }
         }

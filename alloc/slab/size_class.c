@@ -14,8 +14,6 @@ _Static_assert(CLASS_OF(CLASS_MAX_BYTES) == CLASSES - 1, "and the largest size i
 /* A slab holds at least this many objects where 16 units allow: fewer, and slabs come and go too often. */
 enum { OBJECTS_WANTED = 16, SLAB_UNITS_MAX = 16 };
 
-_Static_assert(CLASS_MAX_BYTES <= UINT16_MAX, "a size fits struct divisor");
-
 void divisors_init(struct divisor divisors[UNIT_KINDS], size_t page) {
     for (unsigned c = 1; c < CLASSES; c++) {
         size_t size = class_bytes(c);
@@ -25,8 +23,7 @@ void divisors_init(struct divisor divisors[UNIT_KINDS], size_t page) {
         divisors[c] = (struct divisor){
             .reciprocal = UINT64_MAX / size + 1, /* of powers of two exact, of others rounded up */
             .slab_mask = (uint32_t)bytes - 1,
-            .size = (uint16_t)size,
-            .objects = (uint16_t)(bytes / size),
+            .slab_end = (uint32_t)(bytes / size * size),
         };
     }
 }

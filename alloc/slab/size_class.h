@@ -62,12 +62,15 @@ static inline unsigned size_class_aligned(size_t size, size_t alignment) {
 struct divisor {
     uint64_t reciprocal; /* 2^64 / size, rounded up; 0 for kinds of unit that are no class: nothing divides */
     uint32_t slab_mask;  /* bytes of a slab, less one */
-    uint16_t size;
-    uint16_t objects; /* in a slab */
+    uint32_t slab_end;   /* bytes of a slab that objects take */
 };
 
 /* Fills the table of all kinds of unit for that page size. */
 void divisors_init(struct divisor divisors[UNIT_KINDS], size_t page);
+
+static inline uint32_t objects_of(const struct divisor *d) {
+    return (uint32_t)((unsigned __int128)d->slab_end * d->reciprocal >> 64);
+}
 
 static inline uint32_t object_index(const struct divisor *d, const void *p) {
     uint64_t offset = (uintptr_t)p & d->slab_mask;
@@ -76,7 +79,8 @@ static inline uint32_t object_index(const struct divisor *d, const void *p) {
 
 /* Whether p is where an object of that class begins. False for kinds of unit that are no class. */
 static inline bool is_object_start(const struct divisor *d, const void *p) {
-    return ((uintptr_t)p & d->slab_mask) * d->reciprocal < d->reciprocal;
+    uint64_t offset = (uintptr_t)p & d->slab_mask;
+    return offset * d->reciprocal < d->reciprocal && offset < d->slab_end;
 }
 
 #endif

@@ -27,7 +27,7 @@ static uint64_t *bits_of(const struct space *space, const struct slab *slab) {
 struct slab *slab_make(const struct space *space, size_t unit, unsigned class, const struct divisor *d) {
     struct slab *slab = space_meta(space, unit);
     list_init(&slab->link);
-    slab->free = slab->objects = d->objects;
+    slab->free = slab->objects = (uint16_t)objects_of(d);
     slab->class = (uint8_t) class;
     slab->level = 0;
     uint64_t *bits = bits_of(space, slab);

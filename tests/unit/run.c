@@ -16,9 +16,16 @@ static int setup(void **state) {
     return runs_init(runs, test_page_size()) ? 0 : -1;
 }
 
-/* A space cannot be unmade: it lasts as long as the process. Only its description is freed. */
+/* A space is never unmade but here, so that the next test's finds room in the same window. */
 static int teardown(void **state) {
-    test_free(*state);
+    struct runs *runs = *state;
+    struct space *space = &runs->space;
+    struct space_array *arrays[] = {&space->kinds, &space->moved, &space->metas, &space->bits, &space->caches};
+    os_unmap(space->map.base, atomic_load(&space->map.end) << UNIT_SHIFT);
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        if (arrays[i]->mapped > 0)
+            os_unmap(arrays[i]->base, arrays[i]->mapped);
+    test_free(runs);
     return 0;
 }
 

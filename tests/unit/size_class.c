@@ -44,12 +44,12 @@ static void divisors_divide(void **state) {
             const struct divisor *d = &divisors[c];
             size_t size = class_bytes(c), bytes = (size_t)d->slab_mask + 1;
             assert_true(is_power_of_two(bytes) && bytes % page == 0 && bytes >= UNIT_BYTES);
-            assert_int_equal(d->size, size);
-            assert_int_equal(d->objects, bytes / size);
-            assert_true(d->objects >= 8);
+            assert_int_equal(objects_of(d), bytes / size);
+            assert_int_equal(d->slab_end, bytes / size * size);
+            assert_true(objects_of(d) >= 8);
             char *slab = (char *)(7 * bytes); /* any multiple of its size */
             for (size_t offset = 0; offset < bytes; offset++) {
-                if (is_object_start(d, slab + offset) != (offset % size == 0))
+                if (is_object_start(d, slab + offset) != (offset % size == 0 && offset + size <= bytes))
                     fail_msg("class %u offset %zu", c, offset);
                 if (offset % size == 0 && object_index(d, slab + offset) != offset / size)
                     fail_msg("class %u index at %zu", c, offset);

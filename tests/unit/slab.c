@@ -26,7 +26,7 @@ static void every_class_fills_and_empties(void **state) {
     (void)state;
     static void *objects[20000];
     for (unsigned c = 1; c < CLASSES; c++) {
-        size_t want = (size_t)bins.divisors[c].objects * 3 + 1, got = 0, size = class_bytes(c);
+        size_t want = (size_t)objects_of(&bins.divisors[c]) * 3 + 1, got = 0, size = class_bytes(c);
         while (got < want) {
             size_t n = bin_refill(&bins, c, want - got, objects + got);
             assert_in_range(n, 1, want - got);
@@ -76,7 +76,7 @@ static void the_fullest_slab_serves(void **state) {
     (void)state;
     const unsigned c = (unsigned)CLASS_OF(256);
     static void *objects[3000];
-    size_t per_slab = bins.divisors[c].objects, got = 0;
+    size_t per_slab = objects_of(&bins.divisors[c]), got = 0;
     assert_true(per_slab * 3 <= 3000);
     while (got < per_slab * 3)
         got += bin_refill(&bins, c, per_slab * 3 - got, objects + got);
