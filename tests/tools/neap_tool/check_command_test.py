@@ -174,7 +174,7 @@ class CheckCommand(NeapTest):
                             "-shared", "-fPIC", "-fno-builtin")
             sysv = build("lib32sysv.so", "int malloc_count; void malloc(void) { malloc_count++; }", "-m32",
                          "-nostdlib", "-shared", "-fPIC", "-fno-builtin", "-Wl,--hash-style=sysv")
-            static = build("static32", 'char neap_state[64] = "neap 1"; void malloc(void) {} void _start(void) {}'
+            static = build("static32", 'char neap_state[256] = "neap 1"; void malloc(void) {} void _start(void) {}'
                            'void neap_malloc(void) __attribute__((alias("malloc")));', "-m32", "-nostdlib",
                            "-static", "-ffreestanding")
         except RuntimeError as error:

@@ -143,8 +143,8 @@ int main(int argc, char **argv)
 """
 # A 32-bit x86 program that needs no C library, with neap linked in.
 STATIC_I386 = r"""
-struct { char magic[8]; unsigned size, flags; char version[16]; unsigned long long heap_base, heap_end; }
-    neap_state = {"neap 1", 48, 3, "0.1.0", 0x100000, 0x300000};
+struct { char magic[8]; unsigned size, flags; char version[16]; unsigned long long heap_base, heap_end, reserved[26]; }
+    neap_state = {"neap 1", 256, 3, "0.1.0", 0x100000, 0x300000};
 static int call(int number, int a, const void *b, int c)
 {
     int result;
