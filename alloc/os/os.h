@@ -32,8 +32,17 @@ extern _Atomic size_t os_maps_left;
  * this would split one. */
 bool os_unmap(uintptr_t addr, size_t bytes);
 
-/* Returns the pages to the system; the range stays mapped and reads as zeroes. False where the system refuses
- * (a locked range on a kernel without MADV_DONTNEED_LOCKED): the contents are then as they were. */
+/* Returns the pages of several ranges to the system, with as few calls and as short ones as may be; the ranges
+ * stay mapped and read as zeroes. Where the system refuses one (it is locked, on a kernel without
+ * MADV_DONTNEED_LOCKED), its `purged` is false, and any of its pages may have kept their contents. */
+struct os_range {
+    uintptr_t addr;
+    size_t bytes;
+    bool purged;
+};
+void os_purge_ranges(struct os_range *ranges, size_t count);
+
+/* The same of one range. */
 bool os_purge(uintptr_t addr, size_t bytes);
 
 enum os_move {

@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -29,6 +30,12 @@
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef PIDFD_SELF_THREAD
+#define PIDFD_SELF_THREAD (-10000)
 #endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA           0x53564d41
@@ -128,12 +135,58 @@ static int test_faith(_Atomic int *faith, uintptr_t addr) {
     return known;
 }
 
-bool os_purge(uintptr_t addr, size_t bytes) {
+/* Locks of the kernel are held over a call, and others wait for them: 4 MiB take some 150 microseconds. */
+enum { CALL_BYTES = 4 << 20, CALL_RANGES = 64 };
+
+static bool purge_range(uintptr_t addr, size_t bytes) {
+    if (atomic_load_explicit(&purge_faith, memory_order_relaxed) == UNFAITHFUL)
+        return os_remap_fresh(addr, bytes);
+    for (size_t done = 0; done < bytes; done += CALL_BYTES)
+        if (!advise_unneeded(addr + done, bytes - done < CALL_BYTES ? bytes - done : CALL_BYTES))
+            return false;
+    return true;
+}
+
+/* Several ranges in one call, where the kernel lets a process advise itself (Linux 6.14 and later). A sandbox may
+ * kill who makes a call that it does not know, so in one we make none. */
+static _Atomic bool no_vectors;
+
+static bool purge_vector(const struct iovec *vector, size_t count, size_t bytes) {
+    if (count < 2 || atomic_load_explicit(&no_vectors, memory_order_relaxed) ||
+        prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0)
+        return false;
+    long done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD, vector, count, MADV_DONTNEED, 0);
+    if (done == (long)bytes)
+        return true;
+    /* Refused altogether, though the plain call works: this kernel has it not. */
+    if (done < 0 && madvise(vector[0].iov_base, vector[0].iov_len, MADV_DONTNEED) == 0)
+        atomic_store_explicit(&no_vectors, true, memory_order_relaxed);
+    return false;
+}
+
+void os_purge_ranges(struct os_range *ranges, size_t count) {
     int saved = errno;
-    bool purged =
-        test_faith(&purge_faith, addr) == UNFAITHFUL ? os_remap_fresh(addr, bytes) : advise_unneeded(addr, bytes);
+    bool faithful = count == 0 || test_faith(&purge_faith, ranges[0].addr) != UNFAITHFUL;
+    for (size_t first = 0, next; first < count; first = next) {
+        struct iovec vector[CALL_RANGES];
+        size_t bytes = ranges[first].bytes;
+        vector[0] = (struct iovec){(void *)ranges[first].addr, bytes};
+        for (next = first + 1;
+             next < count && next - first < CALL_RANGES && bytes + ranges[next].bytes <= CALL_BYTES; next++) {
+            vector[next - first] = (struct iovec){(void *)ranges[next].addr, ranges[next].bytes};
+            bytes += ranges[next].bytes;
+        }
+        bool all = faithful && purge_vector(vector, next - first, bytes);
+        for (size_t i = first; i < next; i++)
+            ranges[i].purged = all || purge_range(ranges[i].addr, ranges[i].bytes);
+    }
     errno = saved;
-    return purged;
+}
+
+bool os_purge(uintptr_t addr, size_t bytes) {
+    struct os_range range = {.addr = addr, .bytes = bytes};
+    os_purge_ranges(&range, 1);
+    return range.purged;
 }
 
 /* Since Linux 6.17 a move over several mappings may fail halfway, with a part of the pages moved. The target was
