@@ -103,7 +103,7 @@ static _Noreturn void die_bad_pointer(const char *function, const void *p) {
     const struct divisor *d = &heap.bins.divisors[kind];
     if (kind == UNIT_NONE)
         die(function, p, "not a pointer that neap gave out");
-    if (kind == UNIT_FREE || (kind < CLASSES && ((uintptr_t)p & d->slab_mask) >= d->slab_end))
+    if (unit_kind_is_free(kind) || (kind < CLASSES && ((uintptr_t)p & d->slab_mask) >= d->slab_end))
         die(function, p, "there is no object: already free, or never allocated");
     die(function, p, "points inside an object, not to its start");
 }

@@ -56,7 +56,7 @@ static struct figures count(void) {
     f.unmapped = counter_get(&runs->free_units[RUN_UNMAPPED]) << UNIT_SHIFT;
     f.mapped = (used << UNIT_SHIFT) + f.dirty + f.clean;
     f.metadata = space_metadata_bytes(&runs->space);
-    f.purged = counter_get(&runs->purged_units) << UNIT_SHIFT;
+    f.purged = counter_get(&runs->purged_pages) * runs->space.page;
     f.caches = caches_in_use(&heap.caches);
     return f;
 }

@@ -50,9 +50,12 @@ static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignmen
 }
 
 void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_zeroed, bool *zeroed) {
-    size_t bytes = align_up(max_size(size, 1), runs->space.page);
-    return make(runs, bytes, units_for(bytes), alignment,
-                want_zeroed && bytes >= CLEAN_MIN_BYTES ? RUN_CLEAN_FIRST : RUN_WARM_FIRST, zeroed);
+    size_t bytes = align_up(max_size(size, 1), runs->space.page), used_end = counter_get(&runs->used_end);
+    void *p = make(runs, bytes, units_for(bytes), alignment,
+                   want_zeroed && bytes >= CLEAN_MIN_BYTES ? RUN_CLEAN_FIRST : RUN_WARM_FIRST, zeroed);
+    if (p != NULL && *zeroed)
+        runs_count_refault(runs, unit_of(&runs->space.map, p), bytes / runs->space.page, used_end);
+    return p;
 }
 
 bool large_free(struct runs *runs, void *p) {
@@ -127,10 +130,15 @@ void *large_resize(struct runs *runs, void *p, size_t size) {
     size_t bytes = align_up(size, runs->space.page), units = align_up(units_for(bytes), runs->space.granule);
     if (bytes > large->bytes) {
         if (units > large->units) {
-            if (!run_extend(runs, unit, large->units, units, UNIT_LARGE_BODY, &large->clean_rest)) {
+            size_t used_end = counter_get(&runs->used_end);
+            bool added_clean = true;
+            if (!run_extend(runs, unit, large->units, units, UNIT_LARGE_BODY, &added_clean)) {
                 void *to = large->bytes < MOVE_ALWAYS_BYTES ? copy_to_warm(runs, p, bytes) : NULL;
                 return to != NULL || large->bytes < MOVE_MIN_BYTES ? to : move(runs, p, bytes);
             }
+            large->clean_rest &= added_clean;
+            if (added_clean)
+                runs_count_refault(runs, unit + large->units, (bytes - large->bytes) / runs->space.page, used_end);
             large->units = units;
         }
         large->bytes = bytes;

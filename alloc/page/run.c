@@ -4,9 +4,10 @@
  *
  * Locks: runs->lock, taken by every function that is not static.
  *
- * Invariants: a free unit has the kind UNIT_FREE (UNIT_NONE while unmapped), no other has; no two neighbours
- * have the same state; the first and the last unit of a run know its first unit and state; every dirty run is
- * on the list of dirty runs. */
+ * Invariants: a free unit has the kind UNIT_FREE or, if it is dirty and was at the last tick, UNIT_FREE_IDLE
+ * (UNIT_NONE while unmapped), no other has; no two neighbours have the same state; the first and the last unit of
+ * a run know its first unit and state; every dirty run is on the list of dirty runs. Ages are a unit's, not a
+ * run's: a run that grows at its ends by what is freed there gets old all the same. */
 #include "page/run.h"
 
 #include "base/check.h"
@@ -14,7 +15,10 @@
 
 #include <string.h>
 
-enum { JOIN_UNITS = 4096 }; /* 64 MiB */
+enum { JOIN_UNITS = 4096 /* 64 MiB */ };
+
+/* What one thread takes out of the pool at once to purge it: nobody can have it meanwhile. */
+enum { BATCH_RUNS = 32, BATCH_UNITS = 4096 };
 
 struct run {
     uint32_t left, right; /* treap; 0: none */
@@ -148,8 +152,10 @@ static void tag(struct runs *runs, size_t unit, size_t units, enum run_state sta
  * unmapped run's units are UNIT_NONE, like those that were never ours, so only its own tag tells: kinds of units
  * that were never ours have no tag, for metadata starts zeroed. */
 static uint32_t neighbour(const struct runs *runs, size_t unit, enum run_state state) {
-    uint8_t kind = state == RUN_UNMAPPED ? UNIT_NONE : UNIT_FREE;
-    if (unit >= atomic_load_explicit(&runs->space.map.end, memory_order_relaxed) || kind_at(runs, unit) != kind)
+    if (unit >= atomic_load_explicit(&runs->space.map.end, memory_order_relaxed))
+        return 0;
+    uint8_t kind = kind_at(runs, unit);
+    if (state == RUN_UNMAPPED ? kind != UNIT_NONE : !unit_kind_is_free(kind))
         return 0;
     const struct run *run = run_at(runs, unit);
     return run->head != 0 && run->state == state ? run->head : 0;
@@ -164,8 +170,9 @@ static void place(struct runs *runs, size_t unit, size_t units, enum run_state s
         list_insert_before(younger, &run_at(runs, unit)->age);
 }
 
-/* Puts units into the pool and joins them with their neighbours of the same state. */
-static void attach(struct runs *runs, size_t unit, size_t units, enum run_state state) {
+/* Puts units into the pool and joins them with their neighbours of the same state. Returns the run that they are
+ * part of now. */
+static struct run *attach(struct runs *runs, size_t unit, size_t units, enum run_state state) {
     memset(runs->space.map.kind + unit, state == RUN_UNMAPPED ? UNIT_NONE : UNIT_FREE, units);
     uint32_t before = neighbour(runs, unit - 1, state), behind = neighbour(runs, unit + units, state);
     if (before != 0) {
@@ -178,6 +185,7 @@ static void attach(struct runs *runs, size_t unit, size_t units, enum run_state 
         units += run_at(runs, behind)->units;
     }
     place(runs, unit, units, state, &runs->dirty);
+    return run_at(runs, unit);
 }
 
 /* Cuts units [unit, unit + units) out of the free run that holds them and starts at head. What is left of it is as
@@ -236,6 +244,11 @@ static bool grow(struct runs *runs, size_t units, size_t align) {
     return true;
 }
 
+static void note_used(struct runs *runs, size_t unit, size_t units) {
+    counter_add(&runs->used_units, units);
+    counter_set(&runs->used_end, max_size(counter_get(&runs->used_end), unit + units));
+}
+
 /* --- the interface --------------------------------------------------------------------------------------- */
 
 bool runs_init(struct runs *runs, size_t page) {
@@ -261,7 +274,7 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
         !list_empty(&runs->dirty)) {
         /* Clean, the dirty runs may join others: better than to grow by so much. */
         lock_release(&runs->lock);
-        while (run_purge_oldest(runs) != 0)
+        while (run_purge_oldest(runs, BATCH_UNITS) != 0)
             ;
         lock_acquire(&runs->lock);
         unit = take(runs, RUN_CLEAN, units, align);
@@ -278,7 +291,7 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
     if (unit != 0) {
         memset(runs->space.map.kind + unit, request->other_kind, units);
         runs->space.map.kind[unit] = request->first_kind;
-        counter_add(&runs->used_units, units);
+        note_used(runs, unit, units);
     }
     lock_release(&runs->lock);
     return unit;
@@ -289,6 +302,7 @@ void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state
     lock_acquire(&runs->lock);
     counter_sub(&runs->used_units, units);
     attach(runs, unit, units, state);
+    atomic_store_explicit(&runs->refused, false, memory_order_relaxed);
     lock_release(&runs->lock);
 }
 
@@ -323,56 +337,173 @@ bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_uni
     }
     if (fits) {
         memset(runs->space.map.kind + unit + old_units, kind, new_units - old_units);
-        counter_add(&runs->used_units, new_units - old_units);
+        note_used(runs, unit + old_units, new_units - old_units);
     }
     lock_release(&runs->lock);
     return fits;
 }
 
-/* Takes a free run out, lets go of the lock for the system calls that give its pages back, and puts it in again.
- * The caller holds the lock. Returns its units, or 0 where the system refuses. */
-static size_t give_back(struct runs *runs, struct run *run) {
-    size_t unit = run->head, units = run->units, bytes = units << UNIT_SHIFT;
-    uintptr_t address = unit_address(&runs->space.map, unit);
-    uint8_t *moved = space_moved(&runs->space, unit);
-    bool unmap = atomic_load_explicit(&runs->unmap, memory_order_relaxed), purged = true;
-    detach(runs, run->head);
+/* Runs that one thread has taken out of the pool, to give their pages back without the lock. */
+struct batch {
+    size_t count, units;
+    struct run *run[BATCH_RUNS];
+};
+
+static bool batch_full(const struct batch *batch) {
+    return batch->count == BATCH_RUNS || batch->units >= BATCH_UNITS;
+}
+
+/* Takes units, which are part of the free run that starts at head, out of the pool and into the batch; as many as
+ * it may hold. Returns how many. */
+static size_t hold(struct runs *runs, struct batch *batch, uint32_t head, size_t unit, size_t units) {
+    units = min_size(units, align_up(BATCH_UNITS - batch->units, runs->space.granule));
+    carve(runs, head, unit, units);
     tag(runs, unit, units, RUN_PURGING);
+    struct run *run = run_at(runs, unit);
     run->purger = lock_thread_id();
     counter_add(&runs->free_units[RUN_PURGING], units);
     list_push_back(&runs->purging, &run->age);
-    lock_release(&runs->lock);
-
-    if (!unmap && memchr(moved, 1, units) == NULL) {
-        purged = os_purge(address, bytes);
-    } else {
-        memset(moved, 0, units);
-        unmap = unmap || !os_remap_fresh(address, bytes);
-        if (unmap && !os_unmap(address, bytes)) {
-            unmap = false;
-            purged = os_purge(address, bytes);
-        }
-    }
-
-    lock_acquire(&runs->lock);
-    list_remove(&run->age);
-    counter_sub(&runs->free_units[RUN_PURGING], units);
-    counter_add(&runs->purged_units, purged ? units : 0);
-    attach(runs, unit, units, !purged ? RUN_DIRTY : unmap ? RUN_UNMAPPED : RUN_CLEAN);
-    return purged ? units : 0;
+    batch->run[batch->count++] = run;
+    batch->units += units;
+    return units;
 }
 
-size_t run_purge_oldest(struct runs *runs) {
+/* Returns the state that the units are in then: unmapped where addresses are to go back too, or mapped afresh,
+ * where pages were moved there and the kernel could not merge their mapping with its neighbours'. */
+static enum run_state renew(struct runs *runs, size_t unit, size_t units, bool unmap) {
+    uintptr_t address = unit_address(&runs->space.map, unit);
+    size_t bytes = units << UNIT_SHIFT;
+    memset(space_moved(&runs->space, unit), 0, units);
+    if (!unmap && os_remap_fresh(address, bytes))
+        return RUN_CLEAN;
+    if (os_unmap(address, bytes))
+        return RUN_UNMAPPED;
+    return os_purge(address, bytes) ? RUN_CLEAN : RUN_DIRTY;
+}
+
+/* The whole pages of an array of metadata that describe only the inside of a free run, as far as they describe
+ * units from `unit` on. They are not looked at while the run is free, and may read as zeroes afterwards. */
+static struct os_range inside(const struct runs *runs, uintptr_t array, size_t element, const struct run *run,
+                              size_t unit, size_t units) {
+    size_t page = runs->space.page, head = run->head, end = head + run->units;
+    size_t from = max_size(align_up((head + 1) * element, page), align_down((unit - 1) * element, page));
+    size_t to = min_size(align_down((end - 1) * element, page), align_up((unit + units + 1) * element, page));
+    return (struct os_range){.addr = array + from, .bytes = to > from ? to - from : 0};
+}
+
+/* Gives the pages of the batch back, without the lock, and puts the runs in again. The caller holds the lock.
+ * Returns how many units went. */
+static size_t give_back(struct runs *runs, struct batch *batch) {
+    bool unmap = atomic_load_explicit(&runs->unmap, memory_order_relaxed);
+    struct os_range ranges[2 * BATCH_RUNS];
+    enum run_state state[BATCH_RUNS];
+    size_t count = 0, purged = 0;
+    lock_release(&runs->lock);
+    for (size_t i = 0; i < batch->count; i++) {
+        size_t unit = batch->run[i]->head, units = batch->run[i]->units;
+        state[i] = RUN_PURGING;
+        if (unmap || memchr(space_moved(&runs->space, unit), 1, units) != NULL)
+            state[i] = renew(runs, unit, units, unmap);
+        else
+            ranges[count++] = (struct os_range){unit_address(&runs->space.map, unit), units << UNIT_SHIFT, false};
+    }
+    os_purge_ranges(ranges, count);
+    for (size_t i = 0, r = 0; i < batch->count; i++)
+        if (state[i] == RUN_PURGING)
+            state[i] = ranges[r++].purged ? RUN_CLEAN : RUN_DIRTY;
+
     lock_acquire(&runs->lock);
-    size_t units = list_empty(&runs->dirty) ? 0 : give_back(runs, LIST_ENTRY(runs->dirty.next, struct run, age));
+    count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct run *run = batch->run[i];
+        size_t unit = run->head, units = run->units;
+        list_remove(&run->age);
+        counter_sub(&runs->free_units[RUN_PURGING], units);
+        run = attach(runs, unit, units, state[i]);
+        if (state[i] == RUN_DIRTY) {
+            atomic_store_explicit(&runs->refused, true, memory_order_relaxed);
+            continue;
+        }
+        purged += units;
+        ranges[count++] = inside(runs, runs->space.metas.base, UNIT_META_BYTES, run, unit, units);
+        count -= ranges[count - 1].bytes == 0;
+        ranges[count++] = inside(runs, runs->space.bits.base, UNIT_BITS_BYTES, run, unit, units);
+        count -= ranges[count - 1].bytes == 0;
+    }
+    os_purge_ranges(ranges, count);
+    atomic_fetch_add_explicit(&runs->purged_pages, space_pages(&runs->space, purged), memory_order_relaxed);
+    return purged;
+}
+
+size_t run_purge_oldest(struct runs *runs, size_t units) {
+    struct batch batch = {.count = 0};
+    lock_acquire(&runs->lock);
+    while (!list_empty(&runs->dirty) && !batch_full(&batch) && batch.units < units) {
+        const struct run *run = LIST_ENTRY(runs->dirty.next, struct run, age);
+        hold(runs, &batch, run->head, run->head, run->units);
+    }
+    units = batch.count > 0 ? give_back(runs, &batch) : 0;
     lock_release(&runs->lock);
     return units;
 }
 
-void run_unmap_clean(struct runs *runs) {
+/* The first free dirty run that ends behind `unit`, or 0. */
+static uint32_t dirty_from(const struct runs *runs, size_t unit) {
+    uint32_t found = 0;
+    for (uint32_t t = runs->root[RUN_DIRTY]; t != 0;) {
+        const struct run *run = run_at(runs, t);
+        bool behind = (size_t)t + run->units > unit;
+        found = behind ? t : found;
+        t = behind ? run->left : run->right;
+    }
+    return found;
+}
+
+/* Puts into the batch what is ripe from `unit` on, and marks as idle what is not. Returns where it stopped: the
+ * end of the heap's dirty runs, or where the batch is full. */
+static size_t gather_ripe(struct runs *runs, struct batch *batch, size_t unit, bool all) {
+    uint8_t *kind = runs->space.map.kind;
+    uint32_t head;
+    while (!batch_full(batch) && (head = dirty_from(runs, unit)) != 0) {
+        size_t end = (size_t)head + run_at(runs, head)->units;
+        unit = max_size(unit, head);
+        const uint8_t *ripe = all ? kind + unit : memchr(kind + unit, UNIT_FREE_IDLE, end - unit);
+        size_t from = ripe != NULL ? (size_t)(ripe - kind) : end;
+        memset(kind + unit, UNIT_FREE_IDLE, from - unit);
+        unit = from;
+        if (from < end) {
+            const uint8_t *young = all ? NULL : memchr(kind + from, UNIT_FREE, end - from);
+            unit += hold(runs, batch, head, from, (young != NULL ? (size_t)(young - kind) : end) - from);
+        }
+    }
+    return unit;
+}
+
+size_t runs_tick(struct runs *runs, bool all) {
+    size_t unit = 0, units = 0;
+    struct batch batch;
     lock_acquire(&runs->lock);
-    while (runs->root[RUN_CLEAN] != 0 && give_back(runs, run_at(runs, runs->root[RUN_CLEAN])) != 0)
-        ;
+    do {
+        batch.count = batch.units = 0;
+        unit = gather_ripe(runs, &batch, unit, all);
+        units += batch.count > 0 ? give_back(runs, &batch) : 0;
+    } while (batch.count > 0);
+    lock_release(&runs->lock);
+    return units << UNIT_SHIFT;
+}
+
+void run_unmap_clean(struct runs *runs) {
+    size_t units;
+    lock_acquire(&runs->lock);
+    do {
+        struct batch batch = {.count = 0};
+        units = 0;
+        if (runs->root[RUN_CLEAN] != 0) {
+            const struct run *run = run_at(runs, runs->root[RUN_CLEAN]);
+            hold(runs, &batch, run->head, run->head, run->units);
+            units = give_back(runs, &batch);
+        }
+    } while (units != 0);
     lock_release(&runs->lock);
 }
 
@@ -397,13 +528,15 @@ static size_t check_tree(const struct runs *runs, uint32_t t, size_t low, size_t
         return 0;
     const struct run *run = run_at(runs, t);
     size_t end = (size_t)t + run->units;
-    uint8_t kind = state == RUN_UNMAPPED ? UNIT_NONE : UNIT_FREE;
     VERIFY(t >= low && end <= high && run->units > 0 && run->units % runs->space.granule == 0);
     VERIFY(run->head == t && run->state == state);
     VERIFY(run_at(runs, end - 1)->head == t && run_at(runs, end - 1)->state == state);
     VERIFY(neighbour(runs, t - 1, state) == 0 && neighbour(runs, end, state) == 0);
-    for (size_t u = t; u < end; u++)
-        VERIFY(kind_at(runs, u) == kind);
+    for (size_t u = t; u < end; u++) {
+        uint8_t kind = kind_at(runs, u);
+        VERIFY(kind == (state == RUN_UNMAPPED ? UNIT_NONE : UNIT_FREE) ||
+               (state == RUN_DIRTY && kind == UNIT_FREE_IDLE));
+    }
     VERIFY(run->left == 0 || mix32(run->left) <= mix32(t));
     VERIFY(run->right == 0 || mix32(run->right) <= mix32(t));
     size_t units =
@@ -426,8 +559,8 @@ void runs_check(struct runs *runs) {
         purging += LIST_ENTRY(l, struct run, age)->units;
     for (size_t u = 1; u < end; u++) {
         uint8_t kind = kind_at(runs, u);
-        used += kind != UNIT_NONE && kind != UNIT_FREE;
-        free_kind += kind == UNIT_FREE;
+        used += kind != UNIT_NONE && !unit_kind_is_free(kind);
+        free_kind += unit_kind_is_free(kind);
     }
     VERIFY(dirty == runs->free_units[RUN_DIRTY]);
     VERIFY(purging == runs->free_units[RUN_PURGING]);

@@ -24,10 +24,13 @@ struct runs {
     uint32_t root[RUN_STATES]; /* treap of the free runs of each state */
     counter free_units[RUN_STATES + 1];
     counter used_units;
-    struct list dirty;    /* free dirty runs, oldest first */
-    struct list purging;  /* runs being purged */
-    counter purged_units; /* ever returned to the system */
-    _Atomic bool unmap;   /* return address space too: it counts against a limit */
+    struct list dirty;       /* free dirty runs, oldest first */
+    struct list purging;     /* runs being purged */
+    counter used_end;        /* units from here on have never been in use */
+    counter purged_pages;    /* ever returned to the system, those of slabs too; added to atomically */
+    counter refaulted_pages; /* handed out that had been returned; likewise */
+    _Atomic bool refused;    /* the system would not take back what is dirty now */
+    _Atomic bool unmap;      /* return address space too: it counts against a limit */
 };
 
 /* False where the first pages cannot be mapped. */
@@ -59,9 +62,29 @@ void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state
  * False where what follows is not free. */
 bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_units, uint8_t kind, bool *zeroed);
 
-/* Returns the oldest dirty run to the system. Returns its units, or 0 where there is none or the system
- * refuses. Makes its system call without the lock. */
-size_t run_purge_oldest(struct runs *runs);
+/* Returns the oldest dirty runs to the system, so many units or a little more, or less where that is too much for
+ * one call. Returns how many units, 0 where there are none or the system refuses. Makes its system calls without
+ * the lock. */
+size_t run_purge_oldest(struct runs *runs, size_t units);
+
+/* Time passes: returns to the system what was free and dirty at the last tick already, or, with `all`, everything.
+ * Returns how many bytes. System calls are made without the lock, but for those that return pages of metadata. */
+size_t runs_tick(struct runs *runs, bool all);
+
+/* Whether a tick, or the one after it, could return something. */
+static inline bool runs_pending(const struct runs *runs) {
+    return counter_get(&runs->free_units[RUN_DIRTY]) > 0 &&
+           !atomic_load_explicit(&runs->refused, memory_order_relaxed);
+}
+
+/* Counts those of the pages from `unit` on, which were handed out clean, that had been in use before; `used_end`
+ * is runs->used_end of before that. */
+static inline void runs_count_refault(struct runs *runs, size_t unit, size_t pages, size_t used_end) {
+    if (unit < used_end)
+        atomic_fetch_add_explicit(&runs->refaulted_pages,
+                                  min_size(pages, space_pages(&runs->space, used_end - unit)),
+                                  memory_order_relaxed);
+}
 
 /* Gives up the addresses of all clean runs. runs->unmap is set. */
 void run_unmap_clean(struct runs *runs);

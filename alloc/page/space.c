@@ -31,8 +31,10 @@ static const struct window {
 
 /* Each array has its own stretch of addresses in front of the heap, sized by the window. */
 static void place(struct space *space, uintptr_t start, size_t units) {
-    struct space_array *arrays[] = {&space->kinds, &space->moved, &space->metas, &space->bits, &space->caches};
-    size_t bytes[] = {units, units, units * UNIT_META_BYTES, units * UNIT_BITS_BYTES, units * UNIT_META_BYTES};
+    struct space_array *arrays[] = {&space->kinds, &space->moved, &space->sparse,
+                                    &space->metas, &space->bits,  &space->caches};
+    size_t metas = units * UNIT_META_BYTES, bits = units * UNIT_BITS_BYTES;
+    size_t bytes[] = {units, units, units, metas, bits, metas};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         *arrays[i] = (struct space_array){.base = start, .mapped = 0};
         start = align_up(start + bytes[i], 4 * MIB);
@@ -59,6 +61,8 @@ static enum os_result reach_all(struct space *space, size_t units) {
     if (result == OS_OK)
         result = reach(&space->moved, units, space->page);
     if (result == OS_OK)
+        result = reach(&space->sparse, units, space->page);
+    if (result == OS_OK)
         result = reach(&space->metas, units * UNIT_META_BYTES, space->page);
     if (result == OS_OK)
         result = reach(&space->bits, units * UNIT_BITS_BYTES, space->page);
@@ -81,7 +85,8 @@ bool space_init(struct space *space, size_t page) {
                 atomic_store_explicit(&space->map.end, first, memory_order_relaxed);
                 return true;
             }
-            struct space_array *arrays[] = {&space->kinds, &space->moved, &space->metas, &space->bits};
+            struct space_array *arrays[] = {&space->kinds, &space->moved, &space->sparse, &space->metas,
+                                            &space->bits};
             for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
                 if (arrays[i]->mapped > 0)
                     os_unmap(arrays[i]->base, arrays[i]->mapped);
@@ -127,6 +132,6 @@ void *space_cache(struct space *space, size_t number) {
 }
 
 size_t space_metadata_bytes(const struct space *space) {
-    return space->kinds.mapped + space->moved.mapped + space->metas.mapped + space->bits.mapped +
-           space->caches.mapped;
+    return space->kinds.mapped + space->moved.mapped + space->sparse.mapped + space->metas.mapped +
+           space->bits.mapped + space->caches.mapped;
 }

@@ -27,7 +27,7 @@ struct space {
     size_t capacity; /* units in the window */
     size_t page;     /* bytes of a page: the system's, or more in tests */
     size_t granule;  /* units that runs are multiples of: one, or those of a page where a page is larger */
-    struct space_array kinds, moved, metas, bits, caches;
+    struct space_array kinds, moved, sparse, metas, bits, caches;
 };
 
 /* Finds the window and maps nothing yet but what it must. page is a power of two from 4 KiB to 64 KiB that the
@@ -57,6 +57,16 @@ static inline uint64_t *space_bits(const struct space *space, size_t unit) {
  * it is mapped afresh. Written by who owns the unit. */
 static inline uint8_t *space_moved(const struct space *space, size_t unit) {
     return (uint8_t *)(space->moved.base + unit);
+}
+
+/* A byte a unit: the class of the slab that starts there, if some of its pages may be free but resident; else 0.
+ * Set and cleared under the lock of that class's bin, read without it. */
+static inline uint8_t *space_sparse(const struct space *space, size_t unit) {
+    return (uint8_t *)(space->sparse.base + unit);
+}
+
+static inline size_t space_pages(const struct space *space, size_t units) {
+    return (units << UNIT_SHIFT) / space->page;
 }
 
 /* Bytes of metadata that are mapped. */

@@ -14,12 +14,17 @@ enum { UNIT_SHIFT = 14, UNIT_BYTES = 1 << UNIT_SHIFT };
 /* Kinds of unit. The numbers from 1 to UNIT_LAST_CLASS are size classes of the slab layer. */
 enum unit_kind {
     UNIT_NONE = 0, /* not ours: never mapped, or somebody else's mapping */
-    UNIT_LAST_CLASS = 0x7b,
-    UNIT_FREE = 0x7c,       /* in a free run */
+    UNIT_LAST_CLASS = 0x7a,
+    UNIT_FREE = 0x7b,       /* in a free run */
+    UNIT_FREE_IDLE = 0x7c,  /* in a free dirty run since before the last tick */
     UNIT_LARGE = 0x7d,      /* first unit of a large allocation */
     UNIT_LARGE_BODY = 0x7e, /* its other units */
     UNIT_KINDS = 0x7f,
 };
+
+static inline bool unit_kind_is_free(unsigned kind) {
+    return kind == UNIT_FREE || kind == UNIT_FREE_IDLE;
+}
 
 struct unit_map {
     uintptr_t base;     /* address of unit 0, which is never used: 0 can mean "none" */

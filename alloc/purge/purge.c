@@ -17,16 +17,15 @@ static bool must_unmap(struct runs *runs) {
 void purge_pass(struct runs *runs) {
     must_unmap(runs);
     size_t limit = counter_get(&runs->free_units[RUN_DIRTY]) / 2;
-    while (counter_get(&runs->free_units[RUN_DIRTY]) > limit && run_purge_oldest(runs) != 0)
-        ;
+    for (size_t dirty; (dirty = counter_get(&runs->free_units[RUN_DIRTY])) > limit;)
+        if (run_purge_oldest(runs, dirty - limit) == 0)
+            break;
 }
 
 size_t purge_all(struct runs *runs) {
     bool unmap = must_unmap(runs);
-    size_t units = 0, purged;
-    while ((purged = run_purge_oldest(runs)) != 0)
-        units += purged;
+    size_t bytes = runs_tick(runs, true);
     if (unmap)
         run_unmap_clean(runs);
-    return units << UNIT_SHIFT;
+    return bytes;
 }

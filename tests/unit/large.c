@@ -13,7 +13,7 @@ static int setup(void **state) {
 }
 
 static void purge(void) {
-    while (run_purge_oldest(&runs) != 0)
+    while (run_purge_oldest(&runs, 1) != 0)
         ;
 }
 
@@ -128,7 +128,7 @@ static void clean_is_zero(void **state) {
             o[i].p = NULL;
         }
         if (step % 16 == 0)
-            run_purge_oldest(&runs);
+            run_purge_oldest(&runs, 1);
     }
     for (int i = 0; i < OBJECTS; i++)
         if (o[i].p != NULL)
@@ -136,12 +136,38 @@ static void clean_is_zero(void **state) {
     runs_check(&runs);
 }
 
+static void counts_what_comes_back(void **state) {
+    (void)state;
+    size_t bytes = 64 * runs.space.page, page = runs.space.page;
+    bool zeroed;
+    char *p = large_alloc(&runs, bytes, 16, false, &zeroed),
+         *behind = large_alloc(&runs, bytes, 16, false, &zeroed);
+    large_free(&runs, p);
+    purge();
+    size_t before = counter_get(&runs.refaulted_pages);
+    char *again = large_alloc(&runs, bytes, 16, false, &zeroed);
+    assert_true(zeroed);
+    assert_int_equal(counter_get(&runs.refaulted_pages) - before, 64);
+    large_free(&runs, again);
+    again = large_alloc(&runs, bytes, 16, false, &zeroed); /* still warm */
+    assert_int_equal(counter_get(&runs.refaulted_pages) - before, 64);
+    large_free(&runs, behind);
+    purge();
+    assert_ptr_equal(large_resize(&runs, again, bytes + 2 * page), again); /* grows over what was returned */
+    assert_int_equal(counter_get(&runs.refaulted_pages) - before, 66);
+    size_t end = counter_get(&runs.used_end), now = counter_get(&runs.refaulted_pages);
+    void *fresh = large_alloc(&runs, (end + 1) << UNIT_SHIFT, 16, false, &zeroed); /* reaches over the end */
+    size_t used_before = end - unit_of(&runs.space.map, fresh);
+    assert_int_equal(counter_get(&runs.refaulted_pages) - now, space_pages(&runs.space, used_before));
+    large_free(&runs, fresh);
+    large_free(&runs, again);
+    purge();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_and_alignments),
-        cmocka_unit_test(calloc_prefers_clean),
-        cmocka_unit_test(grows),
-        cmocka_unit_test(clean_is_zero),
+        cmocka_unit_test(sizes_and_alignments), cmocka_unit_test(calloc_prefers_clean),   cmocka_unit_test(grows),
+        cmocka_unit_test(clean_is_zero),        cmocka_unit_test(counts_what_comes_back),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include "page/run.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +21,8 @@ static int setup(void **state) {
 static int teardown(void **state) {
     struct runs *runs = *state;
     struct space *space = &runs->space;
-    struct space_array *arrays[] = {&space->kinds, &space->moved, &space->metas, &space->bits, &space->caches};
+    struct space_array *arrays[] = {&space->kinds, &space->moved, &space->sparse,
+                                    &space->metas, &space->bits,  &space->caches};
     os_unmap(space->map.base, atomic_load(&space->map.end) << UNIT_SHIFT);
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         if (arrays[i]->mapped > 0)
@@ -67,8 +69,8 @@ static void gives_and_takes(void **state) {
     run_free(runs, other, 3, RUN_CLEAN);
     runs_check(runs);
     /* Purged, it reads as zeroes and joins its neighbours. */
-    assert_int_equal(run_purge_oldest(runs), units);
-    assert_int_equal(run_purge_oldest(runs), 0);
+    assert_int_equal(run_purge_oldest(runs, 1), units);
+    assert_int_equal(run_purge_oldest(runs, 1), 0);
     assert_int_equal(get(runs, 3, 1, false, &zeroed), unit);
     assert_true(zeroed);
     for (size_t i = 0; i < units << UNIT_SHIFT; i++)
@@ -91,7 +93,7 @@ static void warm_or_nothing(void **state) {
     assert_int_equal(run_alloc(runs, &warm, &zeroed), unit);
     assert_false(zeroed);
     run_free(runs, unit, 2, RUN_DIRTY);
-    while (run_purge_oldest(runs) != 0)
+    while (run_purge_oldest(runs, 1) != 0)
         ;
     assert_int_equal(run_alloc(runs, &warm, &zeroed), 0);
     runs_check(runs);
@@ -106,7 +108,7 @@ static void oldest_goes_first(void **state) {
     run_free(runs, unit[4], granule, RUN_DIRTY);
     run_free(runs, unit[0], granule, RUN_DIRTY);
     run_free(runs, unit[2], granule, RUN_DIRTY);
-    assert_int_equal(run_purge_oldest(runs), granule);
+    assert_int_equal(run_purge_oldest(runs, 1), granule);
     assert_int_equal(get(runs, granule, 1, false, &zeroed), unit[0]); /* lowest of the dirty ones */
     assert_false(zeroed);
     assert_int_equal(get(runs, granule, 1, false, &zeroed), unit[2]);
@@ -115,7 +117,7 @@ static void oldest_goes_first(void **state) {
     assert_true(zeroed); /* it was the oldest: returned */
     for (int i = 0; i < 7; i++)
         run_free(runs, unit[i], granule, RUN_DIRTY);
-    while (run_purge_oldest(runs) != 0)
+    while (run_purge_oldest(runs, 1) != 0)
         ;
     runs_check(runs);
 }
@@ -129,13 +131,118 @@ static void a_carved_run_keeps_its_age(void **state) {
     run_free(runs, old, 4 * granule, RUN_DIRTY);
     run_free(runs, young, granule, RUN_DIRTY);
     assert_int_equal(get(runs, granule, 1, false, &zeroed), old);
-    assert_int_equal(run_purge_oldest(runs), 3 * granule);
+    assert_int_equal(run_purge_oldest(runs, 1), 3 * granule);
     run_free(runs, old, granule, RUN_DIRTY);
     run_free(runs, gap, granule, RUN_DIRTY);
     run_free(runs, end, granule, RUN_DIRTY);
-    while (run_purge_oldest(runs) != 0)
+    while (run_purge_oldest(runs, 1) != 0)
         ;
     runs_check(runs);
+}
+
+/* What was free at the last tick goes, to the unit: also out of a run that has grown since. */
+static void a_tick_returns_what_is_old(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    size_t granule = runs->space.granule, unit[8];
+    for (int i = 0; i < 8; i++) {
+        unit[i] = get(runs, granule, 1, false, &zeroed);
+        memset(at(runs, unit[i]), 1, granule << UNIT_SHIFT);
+    }
+    run_free(runs, unit[1], granule, RUN_DIRTY);
+    run_free(runs, unit[2], granule, RUN_DIRTY);
+    run_free(runs, unit[5], granule, RUN_DIRTY);
+    assert_true(runs_pending(runs));
+    assert_int_equal(runs_tick(runs, false), 0);
+    run_free(runs, unit[0], granule, RUN_DIRTY); /* joins an old one */
+    run_free(runs, unit[3], granule, RUN_DIRTY);
+    assert_int_equal(get(runs, granule, 1, false, &zeroed), unit[0]);
+    assert_int_equal(get(runs, granule, 1, false, &zeroed), unit[1]);
+    run_free(runs, unit[1], granule, RUN_DIRTY); /* young again */
+    runs_check(runs);
+    size_t before = counter_get(&runs->purged_pages);
+    assert_int_equal(runs_tick(runs, false), (2 * granule) << UNIT_SHIFT);
+    assert_int_equal(counter_get(&runs->purged_pages) - before, space_pages(&runs->space, 2 * granule));
+    runs_check(runs);
+    unsigned char resident[8] = {0};
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(mincore(at(runs, unit[i]), os_page_size(), &resident[i]), 0);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(resident[i] & 1, i != 2 && i != 5);
+    assert_int_equal(runs_tick(runs, false), (2 * granule) << UNIT_SHIFT);
+    run_free(runs, unit[0], granule, RUN_DIRTY);
+    assert_int_equal(runs_tick(runs, true), granule << UNIT_SHIFT);
+    assert_false(runs_pending(runs));
+    runs_check(runs);
+}
+
+static bool resident(uintptr_t addr) {
+    unsigned char in = 0;
+    assert_int_equal(mincore((void *)align_down(addr, os_page_size()), os_page_size(), &in), 0);
+    return (in & 1) != 0;
+}
+
+/* Pages of metadata that describe nothing but the inside of a run that has gone go, too. */
+static void metadata_goes_with_its_run(void **state) {
+    struct runs *runs = *state;
+    enum { UNITS = 4096 };
+    static size_t unit[UNITS];
+    bool zeroed;
+    size_t granule = runs->space.granule, n = UNITS / granule;
+    for (size_t i = 0; i < n; i++) {
+        unit[i] = get(runs, granule, 1, false, &zeroed);
+        memset(space_bits(&runs->space, unit[i]), 1, UNIT_BITS_BYTES);
+    }
+    uintptr_t meta = (uintptr_t)space_meta(&runs->space, unit[n / 2]);
+    uintptr_t bits = (uintptr_t)space_bits(&runs->space, unit[n / 2]);
+    for (size_t i = 0; i < n;
+         i++) /* in small runs, and half of the heap only joins the other when that is clean */
+        if (i % 3 != 0)
+            run_free(runs, unit[i], granule, RUN_DIRTY);
+    runs_tick(runs, true);
+    assert_true(resident(meta) && resident(bits));
+    for (size_t i = 0; i < n; i++)
+        if (i % 3 == 0)
+            run_free(runs, unit[i], granule, RUN_DIRTY);
+    runs_tick(runs, true);
+    runs_check(runs);
+    assert_int_equal(counter_get(&runs->free_units[RUN_DIRTY]), 0);
+    assert_false(resident(meta) || resident(bits));
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(get(runs, granule, 1, false, &zeroed), unit[i]);
+    runs_check(runs);
+    for (size_t i = 0; i < n; i++)
+        run_free(runs, unit[i], granule, RUN_DIRTY);
+    runs_tick(runs, true);
+}
+
+/* One range of many cannot be purged: it alone stays as it was. */
+static void purges_several_ranges(void **state) {
+    (void)state;
+    enum { RANGES = 200 };
+    size_t page = os_page_size(), bytes = 2 * RANGES * page, large = 9 << 20;
+    char *p = mmap(NULL, bytes + large, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(p, MAP_FAILED);
+    for (int hole = 0; hole < 2; hole++) {
+        struct os_range ranges[RANGES + 1];
+        memset(p, 1, bytes + large);
+        for (size_t i = 0; i < RANGES; i++)
+            ranges[i] = (struct os_range){.addr = (uintptr_t)p + 2 * i * page, .bytes = page};
+        ranges[RANGES] =
+            (struct os_range){.addr = (uintptr_t)p + bytes, .bytes = large}; /* several calls' worth */
+        if (hole)
+            munmap(p + 2 * 70 * page, page);
+        errno = 77;
+        os_purge_ranges(ranges, RANGES + 1);
+        assert_int_equal(errno, 77);
+        for (size_t i = 0; i <= RANGES; i++) {
+            assert_int_equal(ranges[i].purged, !hole || i != 70);
+            assert_true(!ranges[i].purged ||
+                        (*(char *)ranges[i].addr == 0 && *(char *)(ranges[i].addr + ranges[i].bytes - 1) == 0));
+            assert_true(i == RANGES || *(char *)(ranges[i].addr + page) == 1);
+        }
+    }
+    munmap(p, bytes + large);
 }
 
 static void alignment(void **state) {
@@ -215,7 +322,7 @@ static void random_against_model(void **state) {
             objects[i].units = keep;
         }
         if (r % 64 == 0)
-            run_purge_oldest(runs);
+            run_purge_oldest(runs, 1);
         if (step % 500 == 0)
             runs_check(runs);
     }
@@ -243,7 +350,7 @@ static void steps_over_foreign_mappings(void **state) {
     assert_int_equal(unit_kind_at(&runs->space.map, foreign), UNIT_NONE);
     runs_check(runs);
     run_free(runs, unit, 8192, RUN_DIRTY);
-    while (run_purge_oldest(runs) != 0)
+    while (run_purge_oldest(runs, 1) != 0)
         ;
     munmap(foreign, UNIT_BYTES * 4);
     runs_check(runs);
@@ -257,7 +364,7 @@ static void unmapped_runs_come_back(void **state) {
     memset(at(runs, a), 7, (64 * granule) << UNIT_SHIFT);
     atomic_store(&runs->unmap, true);
     run_free(runs, a, 64 * granule, RUN_DIRTY);
-    assert_int_equal(run_purge_oldest(runs), 64 * granule);
+    assert_int_equal(run_purge_oldest(runs, 1), 64 * granule);
     assert_int_equal(counter_get(&runs->free_units[RUN_UNMAPPED]), 64 * granule);
     assert_int_equal(unit_kind_at(&runs->space.map, at(runs, a)), UNIT_NONE);
     unsigned char resident;
@@ -316,6 +423,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(warm_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(oldest_goes_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_carved_run_keeps_its_age, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_tick_returns_what_is_old, setup, teardown),
+        cmocka_unit_test_setup_teardown(metadata_goes_with_its_run, setup, teardown),
+        cmocka_unit_test(purges_several_ranges),
         cmocka_unit_test_setup_teardown(alignment, setup, teardown),
         cmocka_unit_test_setup_teardown(extends_in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(random_against_model, setup, teardown),
