@@ -1,6 +1,6 @@
-/* fork in a threaded program: every lock but those of caches is held over it, so that the child finds the bins and
- * runs whole. Caches stay unlocked, for their owners may hold them while they wait for a bin; the child takes
- * what lies in those that were at rest (cache.c).
+/* fork in a threaded program: every lock but those of caches and of the tick is held over it, so that the child
+ * finds the bins and runs whole. Caches stay unlocked, for their owners may hold them while they wait for a bin;
+ * the child takes what lies in those that were at rest (cache.c).
  *
  * Three traps. glibc takes the lock of its list of streams after our handlers, and a thread that holds that one
  * (fflush(NULL), getline) may wait in malloc for what we hold: so we take it first; it is recursive. fork may be
@@ -69,6 +69,7 @@ static void child(void) {
     struct os_signals before = signals_before;
     if (heap_is_made()) {
         caches_after_fork(&heap.caches);
+        bins_after_fork(&heap.bins);
         runs_after_fork(&heap.runs);
     }
     release_all();

@@ -1,9 +1,9 @@
 /* Mutual exclusion. A lock is one word that holds its owner, so that a signal handler can tell the locks that
  * its own thread holds. Zeroed memory is a free lock.
  *
- * Lock order: a thread's cache lock first, then at most one of the others: the registry, a bin and the runs are
- * never held together. So whoever holds one of them finishes without waiting for another, and fork may take
- * all of them in any order. Debug builds assert it at every acquisition. */
+ * Lock order: a thread's cache lock or that of the bins' tick first, then at most one of the others: the registry,
+ * a bin and the runs are never held together. So whoever holds one of them finishes without waiting for another,
+ * and fork may take all of them in any order. Debug builds assert it at every acquisition. */
 #ifndef NEAP_OS_LOCK_H
 #define NEAP_OS_LOCK_H
 
@@ -12,6 +12,7 @@
 
 enum lock_rank {
     RANK_CACHE,    /* one thread's cache, in its owner's slow paths */
+    RANK_TICK,     /* the right to look for free pages in slabs */
     RANK_REGISTRY, /* the caches that are there */
     RANK_BIN,      /* one size class */
     RANK_RUNS,     /* runs of units and the space they lie in */

@@ -1,17 +1,21 @@
-/* Bins. Locks: that of the bin, which is held neither while runs are taken or given back nor over a system call.
+/* Bins. Locks: that of the bin, which is held neither while runs are taken or given back nor over a system call;
+ * and that of the tick, over the whole of it.
  *
- * Invariants: a slab is on the list of its level exactly while it has free objects; a slab with no live object
- * is in no bin. */
+ * Invariants: a slab is on the list of its level exactly while it has free objects; a slab with neither a live
+ * object nor a held page is in no bin; the unit of a sparse slab says so in space_sparse. */
 #include "slab/bin.h"
 
 #include "base/check.h"
+#include "os/os.h"
 
 void bins_init(struct bins *bins, struct runs *runs) {
     bins->runs = runs;
+    lock_init(&bins->ticking, RANK_TICK);
     divisors_init(bins->divisors, runs->space.page);
     for (unsigned c = 0; c < CLASSES; c++) {
         struct bin *bin = &bins->bin[c];
         lock_init(&bin->lock, RANK_BIN);
+        bin->sparse_from = c > 0 ? slab_sparse_from(&runs->space, c, &bins->divisors[c]) : 0;
         bin->level_factor = c > 0 ? (uint32_t)(BIN_LEVELS << 16) / objects_of(&bins->divisors[c]) : 0;
         for (size_t level = 0; level < BIN_LEVELS; level++)
             list_init(&bin->partial[level]);
@@ -39,28 +43,71 @@ static void enlist(struct bin *bin, struct slab *slab) {
     bin->filled |= 1u << slab->level;
 }
 
-/* After `free` has changed from `before`. A slab with no live object leaves the bin: true. */
-static bool relist(struct bin *bin, struct slab *slab, size_t before) {
-    bool empty = slab->free == slab->objects, listed = before > 0;
-    bool stays = !empty && slab->free > 0;
-    if (listed && stays && level_of(bin, slab) == slab->level)
-        return false;
+static NOINLINE bool move_list(struct bin *bin, struct slab *slab, bool listed, bool stays) {
     if (listed)
         unlist(bin, slab);
     if (stays)
         enlist(bin, slab);
-    return empty;
+    return slab->free > 0 && !stays;
 }
 
-static size_t take_partial(struct bins *bins, struct bin *bin, size_t count, void **objects) {
-    size_t taken = 0;
+/* After `free` has changed from `before`, or a page is no longer held. A slab with no live object and no held page
+ * leaves the bin: true. */
+static bool relist(struct bin *bin, struct slab *slab, size_t before) {
+    bool listed = before > 0, some = slab->free > 0;
+    if (LIKELY(listed && some && slab->free < slab->objects && level_of(bin, slab) == slab->level))
+        return false;
+    return move_list(bin, slab, listed, some && (slab->free < slab->objects || slab_held(slab) != 0));
+}
+
+static void set_sparse(struct bins *bins, struct slab *slab, bool sparse) {
+    const struct space *space = &bins->runs->space;
+    if (slab->sparse == sparse)
+        return;
+    slab->sparse = sparse;
+    __atomic_store_n(space_sparse(space, space_unit_of_meta(space, slab)), sparse ? slab->class : 0,
+                     __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&bins->sparse, sparse ? 1 : SIZE_MAX, memory_order_relaxed);
+    if (sparse)
+        atomic_store_explicit(&bins->refused, false, memory_order_relaxed);
+}
+
+/* Takes a slab with no live object, which has left its list, out of the bin. */
+static void leave(struct bins *bins, struct bin *bin, struct slab *slab, struct list *empty) {
+    set_sparse(bins, slab, false);
+    counter_sub(&bin->slabs, 1);
+    list_push_back(empty, &slab->link);
+}
+
+/* Gives what has left a bin to the runs. No lock is held. */
+static void give_empty(struct bins *bins, const struct divisor *d, struct list *empty) {
+    const struct space *space = &bins->runs->space;
+    while (!list_empty(empty)) {
+        struct slab *slab = LIST_ENTRY(empty->next, struct slab, link);
+        bool clean = slab->clean == slab_all_pages(space, d);
+        list_remove(&slab->link);
+        run_free(bins->runs, space_unit_of_meta(space, slab), (d->slab_mask + 1) >> UNIT_SHIFT,
+                 clean ? RUN_CLEAN : RUN_DIRTY);
+    }
+}
+
+static void count_refaults(struct bins *bins, size_t pages) {
+    if (UNLIKELY(pages > 0))
+        atomic_fetch_add_explicit(&bins->runs->refaulted_pages, pages, memory_order_relaxed);
+}
+
+static size_t take_partial(struct bins *bins, unsigned class, size_t count, void **objects) {
+    struct bin *bin = &bins->bin[class];
+    const struct divisor *d = &bins->divisors[class];
+    size_t taken = 0, refaulted = 0;
     while (taken < count && bin->filled != 0) {
         struct list *fullest = &bin->partial[__builtin_ctz(bin->filled)];
         struct slab *slab = LIST_ENTRY(fullest->next, struct slab, link);
         size_t before = slab->free;
-        taken += slab_take(&bins->runs->space, slab, count - taken, objects + taken);
+        taken += slab_take(&bins->runs->space, slab, d, count - taken, objects + taken, &refaulted);
         relist(bin, slab, before);
     }
+    count_refaults(bins, refaulted);
     counter_add(&bin->allocated, taken);
     return taken;
 }
@@ -69,12 +116,12 @@ size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **object
     struct bin *bin = &bins->bin[class];
     const struct divisor *d = &bins->divisors[class];
     lock_acquire(&bin->lock);
-    size_t taken = take_partial(bins, bin, count, objects);
+    size_t taken = take_partial(bins, class, count, objects);
     lock_release(&bin->lock);
     if (taken > 0)
         return taken;
 
-    size_t units = (d->slab_mask + 1) >> UNIT_SHIFT;
+    size_t units = (d->slab_mask + 1) >> UNIT_SHIFT, used_end = counter_get(&bins->runs->used_end), refaulted = 0;
     bool zeroed;
     size_t unit = run_alloc(
         bins->runs,
@@ -83,9 +130,13 @@ size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **object
         &zeroed);
     if (unit == 0)
         return 0;
-    struct slab *slab = slab_make(&bins->runs->space, unit, class, d);
-    taken = slab_take(&bins->runs->space, slab, count, objects);
+    enum slab_pages pages = !zeroed ? SLAB_DIRTY : unit < used_end ? SLAB_RETURNED : SLAB_FRESH;
+    struct slab *slab = slab_make(&bins->runs->space, unit, class, d, pages);
+    taken = slab_take(&bins->runs->space, slab, d, count, objects, &refaulted);
+    count_refaults(bins, refaulted);
     lock_acquire(&bin->lock);
+    if (!zeroed) /* some pages may never be needed, were it only those behind the last object */
+        set_sparse(bins, slab, true);
     counter_add(&bin->slabs, 1);
     counter_add(&bin->allocated, taken);
     if (slab->free > 0)
@@ -97,33 +148,193 @@ size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **object
 void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *objects) {
     struct bin *bin = &bins->bin[class];
     const struct divisor *d = &bins->divisors[class];
+    const struct space *space = &bins->runs->space;
+    const uintptr_t mask = d->slab_mask;
     struct list empty;
+    size_t flushed = 0;
     void *already_free = NULL;
     list_init(&empty);
     lock_acquire(&bin->lock);
     for (size_t i = 0; i < count;) {
         /* An object that was freed twice may lie where there is no slab of this class any more. */
-        if (UNLIKELY(unit_kind_at(&bins->runs->space.map, objects[i]) != class)) {
+        if (UNLIKELY(unit_kind_at(&space->map, objects[i]) != class)) {
             already_free = objects[i++];
             continue;
         }
         struct slab *slab = slab_of(bins, class, objects[i]);
+        uint64_t *bits = slab_bits(space, slab);
+        uintptr_t start = (uintptr_t)objects[i] & ~mask;
+        size_t put = 0, before = slab->free;
+        do {
+            if (LIKELY(slab_put(bits, object_index(d, objects[i]))))
+                put++;
+            else
+                already_free = objects[i];
+        } while (++i < count && ((uintptr_t)objects[i] & ~mask) == start);
+        slab->free = (uint16_t)(before + put);
+        flushed += put;
+        if (relist(bin, slab, before))
+            leave(bins, bin, slab, &empty);
+        else if (UNLIKELY(slab->free >= bin->sparse_from && !slab->sparse))
+            set_sparse(bins, slab, true);
+    }
+    counter_sub(&bin->allocated, flushed);
+    lock_release(&bin->lock);
+    give_empty(bins, d, &empty);
+    return already_free;
+}
+
+/* --- the tick -------------------------------------------------------------------------------------------- */
+
+enum { BATCH_RANGES = 64, BATCH_SLABS = 64, SLAB_RANGES = 32 /* that a mask of 64 pages can have */ };
+
+/* Pages of slabs that the tick holds, and what it asks of the system for them. */
+struct batch {
+    size_t slabs, count;
+    struct held {
+        size_t unit;
+        uint64_t pages;
+        unsigned class;
+        uint16_t from, to; /* the ranges that its pages lie in */
+    } held[BATCH_SLABS];
+    struct os_range range[BATCH_RANGES + SLAB_RANGES];
+};
+
+static struct slab *slab_at(const struct bins *bins, size_t unit) {
+    return space_meta(&bins->runs->space, unit);
+}
+
+/* Adds the pages of a slab to the batch; those that follow on the last range make it longer. */
+static void add(const struct bins *bins, struct batch *batch, size_t unit, unsigned class, uint64_t pages) {
+    const struct space *space = &bins->runs->space;
+    struct held *held = &batch->held[batch->slabs++];
+    *held = (struct held){.unit = unit, .pages = pages, .class = class, .from = (uint16_t)batch->count};
+    for (uint64_t left = pages; left != 0; left &= left - 1) {
+        uintptr_t addr = unit_address(&space->map, unit) + (size_t)__builtin_ctzl(left) * space->page;
+        struct os_range *next = &batch->range[batch->count], *last = next - 1;
+        if (batch->count > 0 && last->addr + last->bytes == addr) {
+            last->bytes += space->page;
+            held->from = (uint16_t)min_size(held->from, batch->count - 1);
+        } else {
+            *next = (struct os_range){.addr = addr, .bytes = space->page};
+            batch->count++;
+        }
+    }
+    held->to = (uint16_t)batch->count;
+}
+
+/* Puts back what is held of a slab. */
+static void put_back(struct bins *bins, size_t unit, unsigned class, bool returned) {
+    struct bin *bin = &bins->bin[class];
+    const struct divisor *d = &bins->divisors[class];
+    struct slab *slab = slab_at(bins, unit);
+    struct list empty;
+    list_init(&empty);
+    lock_acquire(&bin->lock);
+    size_t before = slab->free;
+    slab_release(&bins->runs->space, slab, d, returned);
+    if (relist(bin, slab, before))
+        leave(bins, bin, slab, &empty);
+    lock_release(&bin->lock);
+    give_empty(bins, d, &empty);
+}
+
+/* Gives the pages of the batch to the system and puts back what was held. Returns how many bytes went. */
+static size_t give_back(struct bins *bins, struct batch *batch) {
+    struct runs *runs = bins->runs;
+    size_t pages = 0;
+    os_purge_ranges(batch->range, batch->count);
+    for (size_t i = 0; i < batch->slabs; i++) {
+        const struct held *held = &batch->held[i];
+        bool returned = true;
+        for (size_t r = held->from; r < held->to; r++)
+            returned = returned && batch->range[r].purged;
+        if (returned)
+            pages += (size_t)__builtin_popcountl(held->pages);
+        else
+            atomic_store_explicit(&bins->refused, true, memory_order_relaxed);
+        put_back(bins, held->unit, held->class, returned);
+    }
+    atomic_fetch_add_explicit(&runs->purged_pages, pages, memory_order_relaxed);
+    batch->slabs = batch->count = 0;
+    return pages * runs->space.page;
+}
+
+/* Looks at the slab that starts at unit, if there is one that is sparse, and holds the pages of it that are ripe.
+ */
+static void visit(struct bins *bins, struct batch *batch, size_t unit, bool all) {
+    const struct space *space = &bins->runs->space;
+    unsigned class = __atomic_load_n(space_sparse(space, unit), __ATOMIC_RELAXED);
+    if (class == 0)
+        return;
+    struct bin *bin = &bins->bin[class];
+    const struct divisor *d = &bins->divisors[class];
+    lock_acquire(&bin->lock);
+    /* Only this bin writes its class there, and takes it away before the slab leaves. */
+    if (__atomic_load_n(space_sparse(space, unit), __ATOMIC_RELAXED) == class) {
+        struct slab *slab = slab_at(bins, unit);
+        uint64_t ripe = slab_age(space, slab, d, all);
         size_t before = slab->free;
-        i += slab_put(&bins->runs->space, slab, d, count - i, objects + i, &already_free);
-        counter_sub(&bin->allocated, slab->free - before);
-        if (slab->free != before && relist(bin, slab, before)) {
-            list_push_back(&empty, &slab->link);
-            counter_sub(&bin->slabs, 1);
+        if (slab->idle == 0)
+            set_sparse(bins, slab, false);
+        if (ripe != 0) {
+            slab_hold(space, slab, d, ripe);
+            relist(bin, slab, before);
+            add(bins, batch, unit, class, ripe);
         }
     }
     lock_release(&bin->lock);
-    while (!list_empty(&empty)) {
-        struct slab *slab = LIST_ENTRY(empty.next, struct slab, link);
-        list_remove(&slab->link);
-        run_free(bins->runs, space_unit_of_meta(&bins->runs->space, slab), (d->slab_mask + 1) >> UNIT_SHIFT,
-                 RUN_DIRTY);
+}
+
+/* The first unit from `unit` on whose slab is sparse; `end` where there is none. */
+static size_t next_sparse(const struct bins *bins, size_t unit, size_t end) {
+    const uint8_t *sparse = space_sparse(&bins->runs->space, 0);
+    while (unit < end && __atomic_load_n(&sparse[unit], __ATOMIC_RELAXED) == 0)
+        if (unit % 8 == 0 && __atomic_load_n((const uint64_t *)(sparse + unit), __ATOMIC_RELAXED) == 0)
+            unit += 8;
+        else
+            unit++;
+    return min_size(unit, end);
+}
+
+/* What threads held that a fork left behind. They may have returned it or not. */
+static COLD void put_back_orphans(struct bins *bins, size_t end) {
+    const struct space *space = &bins->runs->space;
+    for (size_t unit = 0; (unit = next_sparse(bins, unit, end)) < end; unit++) {
+        unsigned class = __atomic_load_n(space_sparse(space, unit), __ATOMIC_RELAXED);
+        if (class == 0)
+            continue;
+        lock_acquire(&bins->bin[class].lock);
+        bool same = __atomic_load_n(space_sparse(space, unit), __ATOMIC_RELAXED) == class;
+        uint64_t held = same ? slab_held(slab_at(bins, unit)) : 0;
+        lock_release(&bins->bin[class].lock);
+        if (held != 0) /* a slab with held pages stays where it is */
+            put_back(bins, unit, class, false);
     }
-    return already_free;
+}
+
+size_t bins_tick(struct bins *bins, bool all) {
+    size_t end = atomic_load_explicit(&bins->runs->space.map.end, memory_order_relaxed), bytes = 0;
+    struct batch batch = {.slabs = 0, .count = 0};
+    lock_acquire(&bins->ticking);
+    if (UNLIKELY(atomic_exchange(&bins->orphans, false)))
+        put_back_orphans(bins, end);
+    for (size_t unit = 0; (unit = next_sparse(bins, unit, end)) < end; unit++) {
+        visit(bins, &batch, unit, all);
+        if (batch.count >= BATCH_RANGES || batch.slabs == BATCH_SLABS)
+            bytes += give_back(bins, &batch);
+    }
+    bytes += give_back(bins, &batch);
+    lock_release(&bins->ticking);
+    return bytes;
+}
+
+void bins_after_fork(struct bins *bins) {
+    uint32_t holder = atomic_load_explicit(&bins->ticking.word, memory_order_relaxed);
+    if (holder == 0 || lock_is_mine(&bins->ticking)) /* its own work goes on in the child */
+        return;
+    lock_init(&bins->ticking, RANK_TICK);
+    atomic_store(&bins->orphans, true);
 }
 
 bool bin_holds(const struct bins *bins, unsigned class, const void *p) {
@@ -142,9 +353,11 @@ void bins_check(struct bins *bins) {
                 struct slab *slab = LIST_ENTRY(l, struct slab, link);
                 size_t unit = space_unit_of_meta(space, slab);
                 VERIFY(slab->class == c && slab->level == level && space->map.kind[unit] == c);
-                VERIFY(slab->free > 0 && slab->free < slab->objects);
+                VERIFY(slab->free > 0 && (slab->free < slab->objects || slab_held(slab) != 0));
+                VERIFY(slab_held(slab) == 0 || slab->sparse);
                 VERIFY(slab->objects == objects_of(&bins->divisors[c]));
-                slab_check(space, slab);
+                slab_check(space, slab, &bins->divisors[c]);
+                VERIFY(*space_sparse(space, unit) == (slab->sparse ? c : 0));
             }
         }
         lock_release(&bin->lock);

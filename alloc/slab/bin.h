@@ -14,6 +14,7 @@ enum { BIN_LEVELS = 8 };
 struct bin {
     _Alignas(CACHE_LINE) struct lock lock;
     uint32_t filled;                 /* bit l: partial[l] is not empty */
+    uint32_t sparse_from;            /* a slab with so many free objects may have free pages */
     uint32_t level_factor;           /* (free objects - 1) * this / 2^16 is a slab's level */
     counter slabs;                   /* that there are */
     counter allocated;               /* objects that have left the slabs: live ones and those in caches */
@@ -22,6 +23,10 @@ struct bin {
 
 struct bins {
     struct runs *runs;
+    struct lock ticking;   /* held over a tick: one thread at a time holds pages of slabs */
+    _Atomic size_t sparse; /* slabs that may have free dirty pages */
+    _Atomic bool refused;  /* the system would not take back what is free and dirty now */
+    _Atomic bool orphans;  /* pages are held by a thread that a fork left behind */
     struct divisor divisors[UNIT_KINDS];
     struct bin bin[CLASSES];
 };
@@ -35,6 +40,19 @@ size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **object
 /* Takes `count` objects of that class back. Slabs that become empty go back to the runs. An object that is free
  * already is skipped, and returned; NULL where all was well. */
 void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *objects);
+
+/* Time passes: returns free pages of slabs to the system that were free at the last tick already, or, with `all`,
+ * every one. Returns how many bytes. Holds no bin over a system call. */
+size_t bins_tick(struct bins *bins, bool all);
+
+/* Whether a tick, or the one after it, could return something. */
+static inline bool bins_pending(const struct bins *bins) {
+    return atomic_load_explicit(&bins->sparse, memory_order_relaxed) > 0 &&
+           !atomic_load_explicit(&bins->refused, memory_order_relaxed);
+}
+
+/* In a forked child, whose other threads are gone: what they held is put back at the next tick. */
+void bins_after_fork(struct bins *bins);
 
 /* Whether the object at p, of that class, is free in its slab: not allocated and in no cache. Takes no lock; the
  * answer is right for an object that nobody allocates or frees meanwhile. */

@@ -1,5 +1,9 @@
 /* A slab: one run of units cut into objects of one size class, with a bitmap of the free ones beside the heap.
- * The objects are never touched. The caller holds the lock of the class's bin. */
+ * The objects are never touched. The caller holds the lock of the class's bin.
+ *
+ * A page is free when every object that overlaps it is. Free pages go back to the system while the slab lives on:
+ * each page is dirty (it may be resident), idle (dirty, and free since before the last tick), clean (not resident,
+ * reads as zeroes), or held by a thread that is about to return it. */
 #ifndef NEAP_SLAB_SLAB_H
 #define NEAP_SLAB_SLAB_H
 
@@ -7,33 +11,78 @@
 #include "page/space.h"
 #include "slab/size_class.h"
 
-enum { SLAB_INLINE_WORDS = 4 };
+enum { SLAB_INLINE_WORDS = 3 };
 
 struct slab {
     struct list link;                /* in its bin, while some objects are free */
     uint64_t few[SLAB_INLINE_WORDS]; /* the bitmap, where it has no more words; 1: free */
-    uint16_t free;                   /* how many objects are free */
+    uint64_t clean;                  /* a bit a page: clean or held … */
+    uint64_t idle;                   /* … idle or held */
+    uint16_t free;                   /* how many objects are free and on no held page */
     uint16_t objects;
     uint8_t class;
     uint8_t level; /* the bin's list it is on */
+    bool sparse;   /* space_sparse says so: set while some pages may be free and dirty */
+    bool fresh;    /* clean pages were never in use, as far as one knows */
 };
 _Static_assert(sizeof(struct slab) <= UNIT_META_BYTES, "a slab's metadata fits its first unit's");
 
+/* What is known of the pages of a run that becomes a slab. */
+enum slab_pages { SLAB_DIRTY, SLAB_RETURNED, SLAB_FRESH };
+
 /* Makes a slab of class `class` of the run that starts at unit, all objects free. */
-struct slab *slab_make(const struct space *space, size_t unit, unsigned class, const struct divisor *d);
+struct slab *slab_make(const struct space *space, size_t unit, unsigned class, const struct divisor *d,
+                       enum slab_pages pages);
 
-/* Takes up to `count` free objects, lowest addresses first, and stores pointers to them. Returns how many. */
-size_t slab_take(const struct space *space, struct slab *slab, size_t count, void **objects);
+/* Takes up to `count` free objects, first those whose pages are all dirty, else lowest addresses first, and stores
+ * pointers to them. Returns how many, and adds to *refaulted the pages that had been returned and are needed
+ * again. */
+size_t slab_take(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
+                 void **objects, size_t *refaulted);
 
-/* Marks those objects free that lie in this slab, from the first to the first that does not; the first one does.
- * Returns how many these are. One that is free already is skipped, and stored in *already_free. */
-size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
-                void *const *objects, void **already_free);
+/* The bitmap. Words are written under the bin's lock and read without it by slab_is_free: no torn values, no
+ * order. */
+static inline uint64_t *slab_bits(const struct space *space, const struct slab *slab) {
+    if (slab->objects <= SLAB_INLINE_WORDS * 64)
+        return (uint64_t *)slab->few;
+    return space_bits(space, space_unit_of_meta(space, slab));
+}
 
-/* Whether the object is free; for an object that nobody allocates or frees meanwhile, without the lock too. */
+/* Marks an object free, but leaves it to the caller to count it. False where it was free already. */
+static inline bool slab_put(uint64_t *bits, uint32_t index) {
+    uint64_t *word = &bits[index / 64], bit = (uint64_t)1 << index % 64, before = *word;
+    __atomic_store_n(word, before | bit, __ATOMIC_RELAXED);
+    return (before & bit) == 0;
+}
+
+/* The least number of free objects with which a page of a slab of that class may be free. */
+uint32_t slab_sparse_from(const struct space *space, unsigned class, const struct divisor *d);
+
+/* Time passes: free dirty pages become idle. Returns the mask of those that were so before, or, with `all`, of all
+ * free dirty pages. */
+uint64_t slab_age(const struct space *space, struct slab *slab, const struct divisor *d, bool all);
+
+/* Takes what lies on these free pages out of the bitmap, so that nobody uses them and the slab lives on; and puts
+ * it back as free, clean or, if the pages were not returned, dirty. */
+void slab_hold(const struct space *space, struct slab *slab, const struct divisor *d, uint64_t pages);
+void slab_release(const struct space *space, struct slab *slab, const struct divisor *d, bool returned);
+
+/* The pages that are held. */
+static inline uint64_t slab_held(const struct slab *slab) {
+    return slab->clean & slab->idle;
+}
+
+/* The pages of a slab of that class. */
+static inline uint64_t slab_all_pages(const struct space *space, const struct divisor *d) {
+    size_t pages = ((size_t)d->slab_mask + 1) / space->page;
+    return UINT64_MAX >> (64 - pages);
+}
+
+/* Whether the object is free; for an object that nobody allocates or frees meanwhile, without the lock too. One on
+ * a page that is held is not. */
 bool slab_is_free(const struct space *space, const struct slab *slab, uint32_t index);
 
-/* Verifies the bitmap against the count; debug. */
-void slab_check(const struct space *space, const struct slab *slab);
+/* Verifies the bitmap and the pages' states against each other; debug. */
+void slab_check(const struct space *space, const struct slab *slab, const struct divisor *d);
 
 #endif

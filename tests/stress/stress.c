@@ -156,6 +156,12 @@ static void mail_exchange(struct worker *w, struct object *o) {
     *o = got;
 }
 
+static void tick(struct worker *w) {
+    bool all = draw(w) % 4 == 0;
+    bins_tick(&heap.bins, all);
+    runs_tick(&heap.runs, all);
+}
+
 static void fork_child(struct worker *w) {
     pid_t pid = fork();
     if (pid == 0) {
@@ -165,6 +171,7 @@ static void fork_child(struct worker *w) {
         for (int i = 0; i < SLOTS; i += 3)
             allocate(w, &w->slots[i]);
         neap_malloc_trim(0);
+        tick(w);
         heap_check();
         _exit(0);
     }
@@ -197,6 +204,8 @@ static void work(struct worker *w, size_t operations) {
             neap_malloc_trim(0);
         else if (r < 10)
             heap_check();
+        else if (r < 60)
+            tick(w);
     }
 }
 
