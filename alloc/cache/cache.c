@@ -3,16 +3,13 @@
  * Locks: the cache's own in every slow path of its owner, then a bin's inside the calls to bin.h; the registry's
  * for making and giving up, alone.
  *
- * Invariants: magazine slots [first, top) hold objects that are allocated in their slabs; the slot before the
- * first is NULL; only the owner writes a magazine. */
-#include "cache/cache.h"
+ * Invariants of an installed cache: magazine slots [first, top) hold objects that are allocated in their slabs;
+ * the slot before the first is NULL; only the owner writes a magazine. In one that is not installed, slots below
+ * top are NULL, but for what the owner's last operation left there (revoke.c). */
+#include "cache/magazine.h"
 
 #include "base/check.h"
 #include "os/os.h"
-
-/* How much one magazine may hold: bytes of objects and number of slots. Larger ones were no faster and spoil
- * placement: 64 KiB a class left a page floor of 20.4 MB after a connection staircase, 8 KiB 13.7 MB. */
-enum { MAGAZINE_BYTES = 8 << 10, MAGAZINE_SLOTS = 64 };
 
 /* A new magazine may hold this many bytes. Each slow path earns the cache some more, which the magazine that took
  * it spends on slots; the more was spent, the more is earned. So a thread that has done little keeps little, and a
@@ -22,27 +19,17 @@ enum { FIRST_BYTES = 128, EARNED_BYTES = 4, INTEREST = 1024 };
 /* Unused caches that keep their pages for the next thread. */
 enum { UNUSED_WARM = 8 };
 
-static void *const no_slots[2] = {NULL, NULL};
-static const struct cache absent_cache = {
-    .magazine = {[0 ... CLASSES - 1] = {.top = (void **)&no_slots[1], .end = (void **)&no_slots[1]}},
+static const slot no_slots[2];
+const struct cache absent_cache = {
+    .magazine = {[0 ... CLASSES - 1] = {.top = (slot *)&no_slots[1], .end = (slot *)&no_slots[1]}},
 };
 
-/* Read-only: no slow path gets at it, and the fast paths find neither an object nor a free slot. */
-static struct cache *const absent = (struct cache *)&absent_cache;
-
-_Thread_local struct cache *thread_cache = (struct cache *)&absent_cache;
+_Thread_local struct cache *_Atomic thread_cache = (struct cache *)&absent_cache;
+_Thread_local struct cache *thread_own;
 static _Thread_local bool thread_ended; /* its key's destructor has run, or could not be set */
 
-static void **slots_of(const struct caches *caches, struct cache *cache, unsigned class) {
-    return (void **)(cache + 1) + caches->first[class];
-}
-
-static void **top_of(struct magazine *m) {
-    return atomic_load_explicit(&m->top, memory_order_relaxed);
-}
-
-static void set_top(struct magazine *m, void **top) {
-    atomic_store_explicit(&m->top, top, memory_order_release);
+static void point_to(struct cache *cache) {
+    atomic_store_explicit(&thread_cache, cache, memory_order_relaxed);
 }
 
 void caches_init(struct caches *caches, struct bins *bins) {
@@ -59,12 +46,8 @@ void caches_init(struct caches *caches, struct bins *bins) {
     VERIFY(sizeof(struct cache) + slots * sizeof(void *) <= CACHE_BYTES);
 }
 
-static struct cache *cache_at(struct caches *caches, uint32_t number) {
-    return (struct cache *)(caches->bins->runs->space.caches.base + (size_t)number * CACHE_BYTES);
-}
-
 static void reset_magazine(struct caches *caches, struct cache *cache, unsigned class) {
-    void **first = slots_of(caches, cache, class);
+    slot *first = slots_of(caches, cache, class);
     set_top(&cache->magazine[class], first);
     cache->magazine[class].end = first + min_size(FIRST_BYTES / class_bytes(class), caches->capacity[class]);
 }
@@ -78,19 +61,20 @@ static struct cache *make(struct caches *caches) {
         caches->unused--;
     } else {
         cache = space_cache(&caches->bins->runs->space, caches->made);
-        if (cache != NULL)
+        if (cache != NULL) {
+            lock_init(&cache->lock, RANK_CACHE); /* once: somebody may be looking whether it is installed */
             cache->number = caches->made++;
+        }
     }
     if (cache != NULL) {
         cache->in_use = true;
+        cache->owner = lock_thread_id();
         cache->forks = caches->forks;
         cache->earned = cache->spent = 0;
-        lock_init(&cache->lock, RANK_CACHE);
-        for (unsigned c = 0; c < CLASSES; c++)
-            if (c == 0)
-                cache->magazine[c] = absent_cache.magazine[c];
-            else
-                reset_magazine(caches, cache, c);
+        cache->trimmed = counter_get(&caches->ticks);
+        cache->magazine[0] = absent_cache.magazine[0];
+        for (unsigned c = 1; c < CLASSES; c++)
+            reset_magazine(caches, cache, c);
     }
     lock_release(&caches->registry);
     return cache;
@@ -102,6 +86,7 @@ static void unmake(struct caches *caches, struct cache *cache) {
     lock_acquire(&caches->registry);
     bool cold = caches->unused >= UNUSED_WARM && CACHE_BYTES > page;
     cache->in_use = false;
+    cache->owner = 0;
     if (!cold) {
         cache->next_free = caches->first_free;
         caches->first_free = cache->number + 1;
@@ -118,27 +103,67 @@ static void unmake(struct caches *caches, struct cache *cache) {
     lock_release(&caches->registry);
 }
 
-/* Empties all magazines. Returns an object that was free already, or NULL. The caller holds the cache's lock. */
+/* Empties a magazine, and what it had earned of its limit may be spent again. After the cache was taken back this
+ * finds what the owner's last operation has left: an object above the NULLs, or the one in doubt, whose pop was
+ * undone. Returns an object that was free already, or NULL. The caller holds the cache's lock. */
+static void *empty_magazine(struct caches *caches, struct cache *cache, unsigned class) {
+    struct magazine *m = &cache->magazine[class];
+    slot *first = slots_of(caches, cache, class), *top = top_of(m);
+    size_t limit = (size_t)(m->end - first);
+    void *objects[MAGAZINE_SLOTS], *already_free = NULL;
+    size_t count = slots_take(first, top, objects);
+    if (UNLIKELY(cache->doubt.class == class)) {
+        if (top == cache->doubt.top)
+            objects[count++] = cache->doubt.object;
+        cache->doubt.class = 0;
+    }
+    if (count > 0)
+        already_free = bin_flush(caches->bins, class, count, objects);
+    reset_magazine(caches, cache, class);
+    cache->earned += (limit - (size_t)(m->end - first)) * class_bytes(class);
+    return already_free;
+}
+
 static void *empty(struct caches *caches, struct cache *cache) {
     void *already_free = NULL;
     for (unsigned c = 1; c < CLASSES; c++) {
-        void **first = slots_of(caches, cache, c), **top = top_of(&cache->magazine[c]);
-        if (top == first)
-            continue;
-        void *bad = bin_flush(caches->bins, c, (size_t)(top - first), first);
+        void *bad = empty_magazine(caches, cache, c);
         already_free = bad != NULL ? bad : already_free;
-        reset_magazine(caches, cache, c);
     }
     return already_free;
 }
 
-static _Noreturn void die_freed_twice(const void *p) {
-    os_die("free(%p): double free: the object was free already (found when its cache was emptied)", (uintptr_t)p);
+/* Empties the magazines that were not used between two ticks; not the one that this slow path is about. */
+static void *trim(struct caches *caches, struct cache *cache, unsigned busy) {
+    void *already_free = NULL;
+    cache->trimmed = counter_get(&caches->ticks);
+    for (unsigned c = 1; c < CLASSES; c++) {
+        struct magazine *m = &cache->magazine[c];
+        if (c != busy && cache->traces[c] == magazine_trace(m)) {
+            void *bad = empty_magazine(caches, cache, c);
+            already_free = bad != NULL ? bad : already_free;
+        }
+        cache->traces[c] = magazine_trace(m);
+    }
+    return already_free;
 }
 
-/* What the threads had that a fork left behind. A cache whose lock was held then is in a state nobody knows and
- * stays lost; in the others at most the last push or pop is halfway, which leaves an object free twice at worst:
- * the bin sees that. */
+void die_if_freed_twice(const void *p) {
+    if (UNLIKELY(p != NULL))
+        os_die("free(%p): double free: the object was free already (found when its cache was emptied)",
+               (uintptr_t)p);
+}
+
+void cache_adopt(struct caches *caches, struct cache *cache) {
+    empty(caches, cache);
+    atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
+    lock_release(&cache->lock);
+    unmake(caches, cache);
+}
+
+/* What the threads had that a fork left behind. A cache that its owner had locked then is in a state nobody knows
+ * and stays lost; in the others at most the last push or pop is halfway, which leaves an object free twice at
+ * worst: the bin sees that. */
 static COLD void adopt_orphans(struct caches *caches) {
     if (!atomic_exchange(&caches->orphans, false))
         return; /* another thread is at it */
@@ -147,26 +172,34 @@ static COLD void adopt_orphans(struct caches *caches) {
     lock_release(&caches->registry);
     for (uint32_t number = 0; number < made; number++) {
         struct cache *cache = cache_at(caches, number);
-        if (!cache->in_use || cache->forks == caches->forks || cache == thread_cache ||
-            atomic_load_explicit(&cache->lock.word, memory_order_relaxed) != 0)
+        uint32_t holder = lock_holder(&cache->lock);
+        if (!cache->in_use || cache->forks == caches->forks || cache == thread_own ||
+            (holder != 0 && (holder == cache->owner || holder == lock_thread_id())))
             continue;
-        cache->forks = caches->forks;
         lock_acquire(&cache->lock);
-        empty(caches, cache);
-        lock_release(&cache->lock);
-        unmake(caches, cache);
+        cache_adopt(caches, cache);
     }
 }
 
-/* The calling thread's cache, locked; makes it if there is none yet. NULL where it can have none. */
-static struct cache *lock_mine(struct caches *caches) {
+/* Lets the thread's fast paths use its cache: a new one, or one that was taken back. */
+static COLD void install(struct caches *caches, struct cache *cache) {
+    cache->installer = &thread_cache;
+    cache->trace = 0;
+    point_to(cache);
+    atomic_store_explicit(&cache->installed, true, memory_order_relaxed);
+    atomic_store_explicit(&caches->awake, true, memory_order_release);
+}
+
+/* The calling thread's cache, locked and installed; makes it if there is none yet. NULL where it can have none.
+ * The caller's slow path is about `class`; 0: about none. */
+static struct cache *lock_mine(struct caches *caches, unsigned class) {
     if (UNLIKELY(atomic_load_explicit(&caches->orphans, memory_order_relaxed)))
         adopt_orphans(caches);
-    struct cache *cache = thread_cache;
-    if (UNLIKELY(cache == absent)) {
+    struct cache *cache = thread_own;
+    if (UNLIKELY(cache == NULL)) {
         if (thread_ended || (cache = make(caches)) == NULL)
             return NULL;
-        thread_cache = cache;
+        thread_own = cache;
         cache->forks = caches->forks; /* again: a signal handler may have forked since it was made */
         /* May allocate, which by now works. Without it nobody would tell us of the thread's end. */
         if (pthread_setspecific(caches->key, cache) != 0) {
@@ -174,14 +207,25 @@ static struct cache *lock_mine(struct caches *caches) {
             return NULL;
         }
     }
+    void *already_free = NULL;
     lock_acquire(&cache->lock);
+    if (UNLIKELY(!atomic_load_explicit(&cache->installed, memory_order_relaxed))) {
+        already_free = empty(caches, cache);
+        install(caches, cache);
+    } else if (UNLIKELY(cache->trimmed != counter_get(&caches->ticks))) {
+        already_free = trim(caches, cache, class);
+    }
+    if (UNLIKELY(already_free != NULL)) {
+        lock_release(&cache->lock);
+        die_if_freed_twice(already_free);
+    }
     return cache;
 }
 
 /* Lets a magazine that was found full or empty use more of its slots, as far as the cache has earned them, but not
  * more than twice as many. Returns how many it may use now. */
 static size_t widen(const struct caches *caches, struct cache *cache, unsigned class) {
-    void **first = slots_of(caches, cache, class);
+    slot *first = slots_of(caches, cache, class);
     size_t limit = (size_t)(cache->magazine[class].end - first), size = class_bytes(class);
     cache->earned += EARNED_BYTES + cache->spent / INTEREST;
     size_t more = min_size(cache->earned / size, max_size(limit, 1));
@@ -193,23 +237,21 @@ static size_t widen(const struct caches *caches, struct cache *cache, unsigned c
 }
 
 void *cache_refill(struct caches *caches, unsigned class) {
-    struct cache *cache = lock_mine(caches);
+    struct cache *cache = lock_mine(caches, class);
     if (UNLIKELY(cache == NULL)) {
         void *p;
         return bin_refill(caches->bins, class, 1, &p) != 0 ? p : NULL;
     }
     void *p = cache_pop(class); /* making the cache may have allocated, and filled it */
     if (LIKELY(p == NULL)) {
-        void **first = slots_of(caches, cache, class);
+        void *objects[MAGAZINE_SLOTS];
+        slot *first = slots_of(caches, cache, class);
         size_t want = max_size(widen(caches, cache, class) / 2, 1);
-        size_t got = bin_refill(caches->bins, class, want, first);
-        for (size_t i = 0; i < got / 2; i++) { /* the lowest address on top */
-            void *swap = first[i];
-            first[i] = first[got - 1 - i];
-            first[got - 1 - i] = swap;
-        }
+        size_t got = bin_refill(caches->bins, class, want, objects);
         if (got > 0) {
-            p = first[got - 1];
+            p = objects[0];
+            for (size_t i = 1; i < got; i++) /* the lowest address on top */
+                slot_set(&first[got - 1 - i], objects[i]);
             set_top(&cache->magazine[class], first + got - 1);
         }
     }
@@ -217,69 +259,103 @@ void *cache_refill(struct caches *caches, unsigned class) {
     return p;
 }
 
+/* Gives the older half of a full magazine back. */
+static void *empty_half(struct caches *caches, struct cache *cache, unsigned class) {
+    struct magazine *m = &cache->magazine[class];
+    slot *first = slots_of(caches, cache, class), *top = top_of(m), *half = first + (top - first + 1) / 2;
+    void *objects[MAGAZINE_SLOTS];
+    void *already_free = bin_flush(caches->bins, class, slots_take(first, half, objects), objects);
+    for (slot *s = half; s < top; s++)
+        slot_set(first + (s - half), slot_get(s));
+    set_top(m, first + (top - half));
+    return already_free;
+}
+
 void cache_overflow(struct caches *caches, unsigned class, void *p) {
-    struct cache *cache = lock_mine(caches);
+    struct cache *cache = lock_mine(caches, class);
     void *already_free = NULL;
     if (UNLIKELY(cache == NULL)) {
         already_free = bin_flush(caches->bins, class, 1, &p);
     } else {
         struct magazine *m = &cache->magazine[class];
-        void **first = slots_of(caches, cache, class);
-        size_t used = (size_t)(top_of(m) - first), limit = widen(caches, cache, class);
+        size_t used = (size_t)(top_of(m) - slots_of(caches, cache, class)), limit = widen(caches, cache, class);
         if (limit == 0) {
             already_free = bin_flush(caches->bins, class, 1, &p);
         } else {
-            if (used == limit) { /* nothing earned */
-                size_t flushed = (limit + 1) / 2;
-                already_free = bin_flush(caches->bins, class, flushed, first);
-                for (size_t i = flushed; i < used; i++)
-                    first[i - flushed] = first[i];
-                set_top(m, first + used - flushed);
-            }
-            *top_of(m) = p;
-            set_top(m, top_of(m) + 1);
+            if (used == limit) /* nothing earned */
+                already_free = empty_half(caches, cache, class);
+            slot *top = top_of(m);
+            slot_set(top, p);
+            set_top(m, top + 1);
         }
         lock_release(&cache->lock);
     }
-    if (UNLIKELY(already_free != NULL))
-        die_freed_twice(already_free);
+    die_if_freed_twice(already_free);
 }
 
 bool cache_holds(const struct caches *caches, unsigned class, const void *p, size_t depth) {
-    if (thread_cache == absent)
+    struct cache *cache = atomic_load_explicit(&thread_cache, memory_order_relaxed);
+    if (cache == absent())
         return false;
-    void **first = slots_of(caches, thread_cache, class), **slot = top_of(&thread_cache->magazine[class]);
-    for (; slot > first && depth > 0; slot--, depth--)
-        if (slot[-1] == p)
+    slot *first = slots_of(caches, cache, class), *top = top_of(&cache->magazine[class]);
+    for (; top > first && depth > 0; top--, depth--)
+        if (slot_get(top - 1) == p)
             return true;
     return false;
 }
 
 void cache_flush(struct caches *caches) {
-    struct cache *cache = lock_mine(caches);
+    struct cache *cache = lock_mine(caches, 0);
     if (cache == NULL)
         return;
     void *already_free = empty(caches, cache);
     lock_release(&cache->lock);
-    if (UNLIKELY(already_free != NULL))
-        die_freed_twice(already_free);
+    die_if_freed_twice(already_free);
 }
 
 void cache_retire(struct caches *caches) {
-    struct cache *cache = thread_cache;
+    struct cache *cache = thread_own;
     thread_ended = true;
-    if (cache == absent)
+    if (cache == NULL)
         return;
-    cache_flush(caches);
-    thread_cache = absent;
+    lock_acquire(&cache->lock);
+    void *already_free = empty(caches, cache);
+    point_to(absent());
+    atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
+    lock_release(&cache->lock);
+    thread_own = NULL;
     unmake(caches, cache);
+    die_if_freed_twice(already_free);
+}
+
+/* Who held the lock of another thread's cache was taking it back. He is gone, but what he had not taken yet still
+ * lies in the slots, and what he had is NULL there: the cache is as good as taken back. */
+static void finish_revocation(struct cache *cache) {
+    atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
+    lock_break(&cache->lock);
+    if (cache == thread_own)
+        point_to(absent());
 }
 
 void caches_after_fork(struct caches *caches) {
     caches->forks++;
-    if (thread_cache != absent)
-        thread_cache->forks = caches->forks;
+    if (thread_own != NULL)
+        thread_own->forks = caches->forks;
+    for (uint32_t number = 0; number < caches->made; number++) {
+        struct cache *cache = cache_at(caches, number);
+        uint32_t holder = lock_holder(&cache->lock);
+        if (holder != 0 && holder != cache->owner && holder != lock_thread_id())
+            finish_revocation(cache);
+    }
     atomic_store_explicit(&caches->orphans, true, memory_order_relaxed);
+    atomic_store_explicit(&caches->awake, true, memory_order_relaxed);
+}
+
+bool caches_are_interrupted(const struct caches *caches) {
+    for (uint32_t number = 0; number < caches->made; number++)
+        if (lock_is_mine(&cache_at(caches, number)->lock))
+            return true;
+    return false;
 }
 
 size_t caches_count(struct caches *caches, unsigned class) {
@@ -287,7 +363,7 @@ size_t caches_count(struct caches *caches, unsigned class) {
     lock_acquire(&caches->registry);
     for (uint32_t number = 0; number < caches->made; number++) {
         struct cache *cache = cache_at(caches, number);
-        if (cache->in_use)
+        if (atomic_load_explicit(&cache->installed, memory_order_relaxed))
             count += (size_t)(top_of(&cache->magazine[class]) - slots_of(caches, cache, class));
     }
     lock_release(&caches->registry);
@@ -303,21 +379,23 @@ size_t caches_in_use(struct caches *caches) {
     return count;
 }
 
-void cache_check(const struct caches *caches) {
-    struct cache *cache = thread_cache;
-    if (cache == absent)
+void cache_check(struct caches *caches) {
+    if (thread_own == NULL)
         return;
+    struct cache *cache = lock_mine(caches, 0);
     for (unsigned c = 1; c < CLASSES; c++) {
-        void **first = slots_of(caches, cache, c), **top = top_of(&cache->magazine[c]);
-        VERIFY(first[-1] == NULL);
+        slot *first = slots_of(caches, cache, c), *top = top_of(&cache->magazine[c]);
+        VERIFY(slot_get(first - 1) == NULL);
         VERIFY(first <= top && top <= cache->magazine[c].end &&
                cache->magazine[c].end <= first + caches->capacity[c]);
-        for (void **slot = first; slot < top; slot++) {
-            VERIFY(unit_kind_at(&caches->bins->runs->space.map, *slot) == c);
-            VERIFY(is_object_start(&caches->bins->divisors[c], *slot));
-            VERIFY(!bin_holds(caches->bins, c, *slot));
-            for (void **other = first; other < slot; other++)
-                VERIFY(*other != *slot);
+        for (slot *s = first; s < top; s++) {
+            void *p = slot_get(s);
+            VERIFY(unit_kind_at(&caches->bins->runs->space.map, p) == c);
+            VERIFY(is_object_start(&caches->bins->divisors[c], p));
+            VERIFY(!bin_holds(caches->bins, c, p));
+            for (slot *other = first; other < s; other++)
+                VERIFY(slot_get(other) != p);
         }
     }
+    lock_release(&cache->lock);
 }

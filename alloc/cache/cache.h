@@ -2,9 +2,8 @@
  * and pushes to without a lock. Filled from and emptied into the bins in batches.
  *
  * A thread finds its cache through one pointer, which it loads once an operation. It points to a cache that holds
- * nothing and has room for nothing before the thread's first and after its last slow path, so the fast paths need
- * no other test. That, and slow paths which hold the cache's lock, is what lets another thread take an idle
- * cache back. */
+ * nothing and has room for nothing before the thread's first and after its last slow path, and while its own has
+ * been taken back (revoke.h), so the fast paths need no other test. */
 #ifndef NEAP_CACHE_CACHE_H
 #define NEAP_CACHE_CACHE_H
 
@@ -12,26 +11,39 @@
 
 #include <pthread.h>
 
+typedef void *_Atomic slot;
+
 struct magazine {
-    void **_Atomic top; /* behind the last pointer; below the first lies a NULL */
-    void **end;         /* behind the last slot that may be used now */
+    slot *_Atomic top; /* behind the last pointer; below the first lies a NULL */
+    slot *end;         /* behind the last slot that may be used now */
 };
 
 struct cache {
     struct magazine magazine[CLASSES];
-    struct lock lock; /* held by the owner in its slow paths */
-    uint32_t number;
-    uint32_t next_free; /* on the registry's list of unused caches: number + 1; 0: last */
-    uint32_t forks;     /* caches->forks when it got its owner */
+    struct lock lock;       /* held by the owner in its slow paths, and by who takes the cache back */
+    _Atomic bool installed; /* the owner's thread_cache leads here; changed under the lock */
     bool in_use;
-    size_t earned; /* bytes by which magazines may still widen */
-    size_t spent;  /* and by which they have */
+    uint32_t number;
+    uint32_t next_free;               /* on the registry's list of unused caches: number + 1; 0: last */
+    uint32_t owner;                   /* its lock_thread_id */
+    uint32_t forks;                   /* caches->forks when it got its owner */
+    struct cache *_Atomic *installer; /* the owner's thread_cache */
+    size_t earned;                    /* bytes by which magazines may still widen */
+    size_t spent;                     /* and by which they have */
+    uint32_t trace;                   /* of all magazines, at the last tick */
+    uint32_t traces[CLASSES];         /* of each, when the owner looked last, */
+    size_t trimmed;                   /* at this tick */
+    struct {                          /* an object that the owner may or may not have popped (revoke.c) */
+        unsigned class;               /* 0: none */
+        slot *top;
+        void *object;
+    } doubt;
 };
 
 struct caches {
     struct bins *bins;
-    struct lock registry;       /* of what follows */
-    uint32_t made;              /* caches there have been at once, at most: numbers below this have memory */
+    struct lock registry;       /* of what follows, to key */
+    _Atomic uint32_t made;      /* caches there have been at once, at most: numbers below this have memory */
     uint32_t first_free;        /* number + 1; 0: none */
     uint32_t unused;            /* length of that list */
     uint32_t forks;             /* how many forks lie between this process and the first */
@@ -39,31 +51,56 @@ struct caches {
     pthread_key_t key;          /* its destructor tells of a thread's end */
     uint16_t first[CLASSES];    /* index of a class's first slot behind struct cache */
     uint16_t capacity[CLASSES]; /* and how many it has */
+    _Atomic bool awake;         /* some cache may be installed */
+    _Atomic bool refused;       /* the system has no membarrier for us: nothing is taken back */
+    counter ticks;              /* visits by caches_tick */
+    counter revocations;        /* caches taken back, ever */
+    counter revoked;            /* and the objects in them */
 };
 
-/* The calling thread's cache. */
-extern _Thread_local struct cache *thread_cache;
+/* The calling thread's cache, or the absent one; another thread may replace the former by the latter. */
+extern _Thread_local struct cache *_Atomic thread_cache;
 
 void caches_init(struct caches *caches, struct bins *bins);
 
+/* Who takes a cache back knows by membarrier what its owner has stored. ThreadSanitizer does not know membarrier.
+ */
+#ifdef __SANITIZE_THREAD__
+#define STORED_BEFORE_MEMBARRIER memory_order_release
+#else
+#define STORED_BEFORE_MEMBARRIER memory_order_relaxed
+#endif
+
 /* An object of that class from the calling thread's cache; NULL where the magazine is empty. */
 static inline void *cache_pop(unsigned class) {
-    struct magazine *m = &thread_cache->magazine[class];
-    void **top = atomic_load_explicit(&m->top, memory_order_relaxed);
-    void *p = top[-1];
-    if (LIKELY(p != NULL))
-        atomic_store_explicit(&m->top, top - 1, memory_order_relaxed);
+    struct cache *cache = atomic_load_explicit(&thread_cache, memory_order_relaxed);
+    lock_jitter_here();
+    struct magazine *m = &cache->magazine[class];
+    slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
+    if (UNLIKELY(atomic_load_explicit(&top[-1], memory_order_relaxed) == NULL))
+        return NULL;
+    lock_jitter_here();
+    atomic_store_explicit(&m->top, top - 1, STORED_BEFORE_MEMBARRIER);
+    lock_jitter_here();
+    /* NULL if the cache is being taken back and this pop came too late: then it is undone. */
+    atomic_signal_fence(memory_order_seq_cst);
+    void *p = atomic_load_explicit(&top[-1], memory_order_relaxed);
+    if (UNLIKELY(p == NULL))
+        atomic_store_explicit(&m->top, top, STORED_BEFORE_MEMBARRIER);
     return p;
 }
 
 /* Keeps an object of that class in the calling thread's cache. False where the magazine is full, or where the
  * object was pushed last before and is now freed twice. */
 static inline bool cache_push(unsigned class, void *p) {
-    struct magazine *m = &thread_cache->magazine[class];
-    void **top = atomic_load_explicit(&m->top, memory_order_relaxed);
-    if (UNLIKELY(top == m->end || top[-1] == p))
+    struct cache *cache = atomic_load_explicit(&thread_cache, memory_order_relaxed);
+    lock_jitter_here();
+    struct magazine *m = &cache->magazine[class];
+    slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
+    if (UNLIKELY(top == m->end || atomic_load_explicit(&top[-1], memory_order_relaxed) == p))
         return false;
-    *top = p;
+    atomic_store_explicit(top, p, memory_order_relaxed);
+    lock_jitter_here();
     /* A forked child may find us between the two: the slot must be there before it counts. */
     atomic_store_explicit(&m->top, top + 1, memory_order_release);
     return true;
@@ -87,6 +124,9 @@ void cache_retire(struct caches *caches);
 /* In a forked child: marks the caches of all threads but this one for later emptying. */
 void caches_after_fork(struct caches *caches);
 
+/* Whether the calling thread is in a slow path of this layer, interrupted by a signal. */
+bool caches_are_interrupted(const struct caches *caches);
+
 /* Objects of that class that lie in caches now, about: other threads go on while it counts. */
 size_t caches_count(struct caches *caches, unsigned class);
 
@@ -94,6 +134,6 @@ size_t caches_count(struct caches *caches, unsigned class);
 size_t caches_in_use(struct caches *caches);
 
 /* Verifies the calling thread's cache; debug. */
-void cache_check(const struct caches *caches);
+void cache_check(struct caches *caches);
 
 #endif

@@ -157,7 +157,8 @@ void heap_check_sized(const void *p, size_t alignment, size_t size, const char *
 }
 
 bool heap_is_interrupted(void) {
-    return lock_is_mine(&thread_cache->lock) || lock_is_mine(&heap.bins.ticking) || lock_is_mine(&heap.runs.lock);
+    return caches_are_interrupted(&heap.caches) || lock_is_mine(&heap.bins.ticking) ||
+           lock_is_mine(&heap.runs.lock);
 }
 
 void heap_check(void) {

@@ -48,12 +48,10 @@ static void note_acquired(const struct lock *lock) {
 static void note_released(const struct lock *lock) {
     (void)lock;
 }
-static void jitter(void) {
-}
 #else
 unsigned lock_jitter;
 
-static void jitter(void) {
+void lock_jitter_here(void) {
     static _Thread_local uint32_t state;
     if (lock_jitter != 0 && mix32(state++ ^ lock_thread_id() << 20) % lock_jitter == 0)
         os_yield();
@@ -117,15 +115,25 @@ static void release(struct lock *lock) {
 
 void lock_acquire(struct lock *lock) {
     ASSERT(!lock_is_mine(lock));
-    jitter();
+    lock_jitter_here();
     acquire(lock);
     note_acquired(lock);
+}
+
+bool lock_try_acquire(struct lock *lock) {
+    uint32_t seen = 0;
+    lock_jitter_here();
+    bool acquired = atomic_compare_exchange_strong_explicit(&lock->word, &seen, lock_thread_id(),
+                                                            memory_order_acquire, memory_order_relaxed);
+    if (acquired)
+        note_acquired(lock);
+    return acquired;
 }
 
 void lock_release(struct lock *lock) {
     ASSERT(lock_is_mine(lock));
     note_released(lock);
-    jitter();
+    lock_jitter_here();
     release(lock);
 }
 
@@ -153,7 +161,15 @@ void lock_release_after_fork(struct lock *lock) {
     release(lock);
 }
 
+uint32_t lock_holder(const struct lock *lock) {
+    return atomic_load_explicit(&lock->word, memory_order_relaxed) & ~LOCK_WAITERS;
+}
+
 bool lock_is_mine(const struct lock *lock) {
-    uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed) & ~LOCK_WAITERS;
-    return word != 0 && word == thread_id;
+    uint32_t holder = lock_holder(lock);
+    return holder != 0 && holder == thread_id;
+}
+
+void lock_break(struct lock *lock) {
+    atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
 }

@@ -55,10 +55,22 @@ enum os_move {
 /* Moves pages without copying. Both ranges are mapped and ours, and do not overlap; `to` reads as zeroes. */
 enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes);
 
+/* Whether anything is mapped at addr, as far as the system tells. */
+bool os_is_mapped(uintptr_t addr);
+
 /* Whether mapped pages that nobody touched count against a limit: under RLIMIT_AS now, under strict overcommit
  * (vm.overcommit_memory = 2) always. */
 bool os_address_space_is_limited(void);
 bool os_overcommit_is_strict(void);
+
+/* Makes every other running thread of the process perform a full memory barrier, between two of its instructions,
+ * before this returns. False where the system has no such call for us, or refuses it now. */
+bool os_membarrier(void);
+
+#ifndef NDEBUG
+/* For tests: called first; os_membarrier fails where it says false. */
+extern bool (*os_membarrier_hook)(void);
+#endif
 
 /* Sleeps while *word == expected, until woken; may return early. */
 void os_futex_wait(const uint32_t *word, uint32_t expected);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -230,6 +231,14 @@ enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes) {
     return result;
 }
 
+bool os_is_mapped(uintptr_t addr) {
+    int saved = errno;
+    unsigned char resident;
+    bool mapped = mincore((void *)align_down(addr, os_page_size()), 1, &resident) == 0 || errno != ENOMEM;
+    errno = saved;
+    return mapped;
+}
+
 bool os_address_space_is_limited(void) {
     int saved = errno;
     struct rlimit limit;
@@ -241,6 +250,26 @@ bool os_address_space_is_limited(void) {
 bool os_overcommit_is_strict(void) {
     char mode = '0';
     return os_read_file("/proc/sys/vm/overcommit_memory", &mode, 1) == 1 && mode == '2';
+}
+
+#ifndef NDEBUG
+bool (*os_membarrier_hook)(void);
+#endif
+
+/* A process must have registered once before; a forked child inherits that. With several threads it takes the
+ * kernel milliseconds. */
+bool os_membarrier(void) {
+#ifndef NDEBUG
+    if (os_membarrier_hook != NULL && !os_membarrier_hook())
+        return false;
+#endif
+    int saved = errno;
+    long result = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    if (result != 0 && errno == EPERM &&
+        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
+        result = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    errno = saved;
+    return result == 0;
 }
 
 void os_futex_wait(const uint32_t *word, uint32_t expected) {

@@ -1,9 +1,11 @@
 /* Random work on the prefixed build, checked against a shadow: every object is filled with bytes that only it has,
  * and looked through before it is resized or freed. Threads hand objects to each other, come and go, and fork.
  *
- *   stress [--seconds N] [--threads N] [--seed N] [--no-fork] [--jitter N]
+ *   stress [--seconds N] [--threads N] [--seed N] [--no-fork] [--jitter N] [--revoke]
  *
+ * --revoke: one more thread takes all caches back, all the time.
  * Ends with status 1 and a message on the first wrong byte, alignment or size. */
+#include "cache/revoke.h"
 #include "front/heap.h"
 
 #include <errno.h>
@@ -230,13 +232,26 @@ static void *run_place(void *argument) {
     return NULL;
 }
 
+static void *run_revoker(void *unused) {
+    (void)unused;
+    while (now() < deadline) {
+        caches_tick(&heap.caches, true);
+        caches_tick(&heap.caches, false);
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv) {
-    static const struct option options[] = {
-        {"seconds", required_argument, NULL, 's'}, {"threads", required_argument, NULL, 't'},
-        {"seed", required_argument, NULL, 'r'},    {"jitter", required_argument, NULL, 'j'},
-        {"no-fork", no_argument, NULL, 'n'},       {0}};
+    static const struct option options[] = {{"seconds", required_argument, NULL, 's'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {"seed", required_argument, NULL, 'r'},
+                                            {"jitter", required_argument, NULL, 'j'},
+                                            {"no-fork", no_argument, NULL, 'n'},
+                                            {"revoke", no_argument, NULL, 'v'},
+                                            {0}};
     double seconds = 5;
     unsigned long threads = 4, seed = 1, jitter = 0;
+    bool revoke = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 's')
             seconds = atof(optarg);
@@ -248,6 +263,8 @@ int main(int argc, char **argv) {
             jitter = strtoul(optarg, NULL, 10);
         else if (c == 'n')
             forks = false;
+        else if (c == 'v')
+            revoke = true;
         else
             return 2;
     }
@@ -258,12 +275,15 @@ int main(int argc, char **argv) {
 #endif
     deadline = now() + seconds;
     struct worker *workers = calloc(threads, sizeof *workers);
-    pthread_t *places = calloc(threads, sizeof *places);
+    pthread_t *places = calloc(threads, sizeof *places), revoker;
+    neap_free(neap_malloc(1)); /* makes the heap */
     for (unsigned long t = 0; t < threads; t++) {
         workers[t].random = (seed * 1000003 + t + 1) * 0x9e3779b97f4a7c15u;
         if (pthread_create(&places[t], NULL, run_place, &workers[t]) != 0)
             return 2;
     }
+    if (revoke && pthread_create(&revoker, NULL, run_revoker, NULL) != 0)
+        return 2;
     size_t operations = 0;
     for (unsigned long t = 0; t < threads; t++) {
         pthread_join(places[t], NULL);
@@ -275,6 +295,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < MAILBOXES; i++)
         if (mailboxes[i].p != NULL)
             release(&mailboxes[i]);
+    if (revoke)
+        pthread_join(revoker, NULL);
     neap_malloc_trim(0);
     heap_check();
     size_t used = counter_get(&heap.runs.used_units), allocated = 0;
@@ -284,7 +306,12 @@ int main(int argc, char **argv) {
         fprintf(stderr, "stress: lost memory: %zu units in use, %zu objects allocated\n", used, allocated);
         return 1;
     }
-    printf("stress: seed %lu, %zu operations, all well\n", seed, operations);
+    size_t revocations = counter_get(&heap.caches.revocations);
+    if (revoke && revocations == 0 && !heap.caches.refused) {
+        fprintf(stderr, "stress: no cache was taken back\n");
+        return 1;
+    }
+    printf("stress: seed %lu, %zu operations, %zu caches taken back, all well\n", seed, operations, revocations);
     free(workers);
     free(places);
     return 0;

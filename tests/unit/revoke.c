@@ -1,0 +1,459 @@
+/* cache/revoke: idle caches are taken back whole, whatever their owners are in the middle of, also where
+ * membarrier is refused and where a fork comes in between; magazines that are not used are emptied by their owner.
+ */
+#include "test.h"
+
+#include "cache/magazine.h"
+#include "cache/revoke.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CLASS = 4, OTHER = 9, KEPT = 10 };
+
+static struct runs runs;
+static struct bins bins;
+static struct caches caches;
+
+static void thread_ends(void *cache) {
+    (void)cache;
+    cache_retire(&caches);
+}
+
+static int setup(void **state) {
+    (void)state;
+    if (!runs_init(&runs, test_page_size()))
+        return -1;
+    bins_init(&bins, &runs);
+    caches_init(&caches, &bins);
+    return pthread_key_create(&caches.key, thread_ends);
+}
+
+static void *get(unsigned class) {
+    void *p = cache_pop(class);
+    return p != NULL ? p : cache_refill(&caches, class);
+}
+
+static void put(unsigned class, void *p) {
+    if (!cache_push(class, p))
+        cache_overflow(&caches, class, p);
+}
+
+static size_t allocated(unsigned class) {
+    return counter_get(&bins.bin[class].allocated);
+}
+
+/* Leaves at least KEPT objects in the calling thread's magazine. */
+static void fill(unsigned class) {
+    void *objects[2 * KEPT];
+    for (int round = 0; round < 300; round++) {
+        for (int i = 0; i < 2 * KEPT; i++)
+            objects[i] = get(class);
+        for (int i = 0; i < 2 * KEPT; i++)
+            put(class, objects[i]);
+    }
+}
+
+/* A thread that does one thing after the other, as it is told. */
+static struct worker {
+    pthread_t thread;
+    pthread_barrier_t step;
+    void (*todo)(void);
+    struct cache *cache;
+} worker;
+
+static void *run_worker(void *unused) {
+    (void)unused;
+    for (;;) {
+        pthread_barrier_wait(&worker.step);
+        if (worker.todo == NULL)
+            return NULL;
+        worker.todo();
+        worker.cache = thread_own;
+        pthread_barrier_wait(&worker.step);
+    }
+}
+
+static void tell(void (*todo)(void)) {
+    worker.todo = todo;
+    pthread_barrier_wait(&worker.step);
+    if (todo != NULL)
+        pthread_barrier_wait(&worker.step);
+}
+
+static void fill_two(void) {
+    fill(CLASS);
+    fill(OTHER);
+}
+
+static void flush(void) {
+    cache_flush(&caches);
+}
+
+static void start_worker(void) {
+    pthread_barrier_init(&worker.step, NULL, 2);
+    assert_int_equal(pthread_create(&worker.thread, NULL, run_worker, NULL), 0);
+    tell(fill_two);
+    assert_true(allocated(CLASS) >= KEPT && allocated(OTHER) >= KEPT);
+}
+
+/* Ends the worker; objects that are live then are `live` of CLASS. */
+static void end_worker(size_t live) {
+    tell(NULL);
+    pthread_join(worker.thread, NULL);
+    pthread_barrier_destroy(&worker.step);
+    assert_int_equal(allocated(CLASS), live);
+    assert_int_equal(allocated(OTHER), 0);
+}
+
+static void use(void) {
+    void *a = get(CLASS), *b = get(CLASS);
+    put(CLASS, a); /* as many as before, in another order */
+    put(CLASS, b);
+}
+
+static void an_idle_cache_is_taken_whole(void **state) {
+    (void)state;
+    start_worker();
+    size_t held = caches_count(&caches, CLASS) + caches_count(&caches, OTHER);
+    size_t revocations = caches.revocations, revoked = caches.revoked;
+    assert_int_equal(allocated(CLASS) + allocated(OTHER), held);
+    assert_true(caches_pending(&caches));
+    assert_int_equal(caches_tick(&caches, false), 0);
+    tell(use);
+    assert_int_equal(caches_tick(&caches, false), 0);
+    assert_int_equal(caches_tick(&caches, false), held);
+    assert_true(atomic_load(worker.cache->installer) == absent());
+    assert_int_equal(allocated(CLASS) + allocated(OTHER), 0);
+    assert_int_equal(caches_count(&caches, CLASS), 0);
+    assert_int_equal(caches_in_use(&caches), 1);
+    assert_int_equal(caches.revocations, revocations + 1);
+    assert_int_equal(caches.revoked, revoked + held);
+    assert_false(caches_pending(&caches));
+    assert_int_equal(caches_tick(&caches, true), 0);
+    assert_int_equal(caches.revocations, revocations + 1);
+
+    tell(use); /* comes back to the same cache */
+    assert_true(caches_pending(&caches));
+    assert_int_equal(caches_in_use(&caches), 1);
+    assert_int_equal(allocated(CLASS), caches_count(&caches, CLASS));
+    assert_true(caches_tick(&caches, true) >= 2);
+    tell(fill_two);
+    end_worker(0);
+}
+
+static void an_empty_cache_is_watched_no_longer(void **state) {
+    (void)state;
+    start_worker();
+    tell(flush);
+    assert_int_equal(caches_tick(&caches, false), 0);
+    assert_true(caches_pending(&caches));
+    assert_int_equal(caches_tick(&caches, false), 0);
+    assert_false(caches_pending(&caches));
+    tell(use);
+    assert_true(caches_pending(&caches));
+    end_worker(0);
+}
+
+static void the_callers_own_stays(void **state) {
+    (void)state;
+    fill(CLASS);
+    size_t held = allocated(CLASS);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(caches_tick(&caches, true), 0);
+    assert_int_equal(caches_count(&caches, CLASS), held);
+    assert_true(caches_pending(&caches));
+    cache_retire(&caches); /* of the main thread, which is not needed below */
+    assert_int_equal(allocated(CLASS), 0);
+}
+
+static void unused_magazines_are_emptied_by_their_owner(void) {
+    fill_two();
+    caches_tick(&caches, false);
+    use();
+    cache_refill(&caches, OTHER + 1); /* a slow path: looks */
+    assert_true(caches_count(&caches, OTHER) >= KEPT);
+    caches_tick(&caches, false);
+    use();
+    cache_refill(&caches, OTHER + 1);
+    assert_int_equal(caches_count(&caches, OTHER), 0);
+    assert_true(caches_count(&caches, CLASS) >= KEPT);
+    fill_two();
+    cache_check(&caches);
+}
+
+static void an_active_cache_shrinks(void **state) {
+    (void)state;
+    start_worker();
+    tell(unused_magazines_are_emptied_by_their_owner);
+    end_worker(0);
+    assert_int_equal(allocated(OTHER + 1), 2);
+}
+
+static void *end_untold(void *unused) {
+    (void)unused;
+    fill(CLASS);
+    syscall(SYS_exit, 0); /* its cache stays installed, as far as anybody knows */
+    return NULL;
+}
+
+/* The cache is found out when the thread's memory is another's: the next thread gets the same stack, and with it
+ * the same thread_cache. Or when it is no more. */
+static void a_thread_that_ended_untold_harms_nobody(void **state) {
+    (void)state;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    skip(); /* the sanitizers lose track of such a thread */
+#endif
+    enum { STACK = 1 << 20 };
+    for (int unmapped = 0; unmapped < 2; unmapped++) {
+        pthread_t thread;
+        pthread_attr_t attributes;
+        void *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        pthread_attr_init(&attributes);
+        if (unmapped)
+            pthread_attr_setstack(&attributes, stack, STACK);
+        assert_int_equal(pthread_create(&thread, &attributes, end_untold, NULL), 0);
+        pthread_join(thread, NULL);
+        munmap(stack, STACK);
+        assert_true(allocated(CLASS) >= KEPT);
+        start_worker();
+        assert_int_equal(caches_in_use(&caches), 2);
+        for (int i = 0; i < 3; i++) {
+            tell(use);
+            caches_tick(&caches, false);
+        }
+        assert_int_equal(caches_in_use(&caches), 1);
+        assert_true(atomic_load(worker.cache->installer) == worker.cache);
+        end_worker(0);
+    }
+}
+
+#ifndef NDEBUG
+
+/* What the worker, which does nothing really, is made to have in flight: its stores at the first and the second
+ * membarrier and after the revocation. */
+static struct magazine *flying;
+static slot *flying_top;
+static void *popped;
+static void (*at_barrier[2])(void);
+static bool refuse[2];
+static int barriers;
+
+static bool hook(void) {
+    int n = barriers++;
+    if (at_barrier[n] != NULL)
+        at_barrier[n]();
+    return !refuse[n];
+}
+
+static void store_pop(void) {
+    set_top(flying, flying_top - 1);
+}
+
+static void undo_pop(void) {
+    set_top(flying, flying_top);
+}
+
+static void pop_and_undo(void) {
+    assert_null(slot_get(flying_top - 1));
+    store_pop();
+    undo_pop();
+}
+
+static void store_push(void) {
+    slot_set(flying_top, popped);
+    set_top(flying, flying_top + 1);
+}
+
+/* Takes the worker's cache back while that happens. Returns how many objects were taken. */
+static size_t revoke_while(void (*first)(void), void (*second)(void)) {
+    flying = &worker.cache->magazine[CLASS];
+    flying_top = top_of(flying);
+    at_barrier[0] = first;
+    at_barrier[1] = second;
+    barriers = 0;
+    os_membarrier_hook = hook;
+    size_t taken = caches_tick(&caches, true);
+    os_membarrier_hook = NULL;
+    return taken;
+}
+
+static void a_pop_that_came_first_keeps_its_object(void **state) {
+    (void)state;
+    start_worker();
+    size_t held = allocated(CLASS) + allocated(OTHER);
+    popped = slot_get(top_of(&worker.cache->magazine[CLASS]) - 1);
+    assert_int_equal(revoke_while(NULL, store_pop), held - 1);
+    assert_int_equal(allocated(CLASS), 1);
+    assert_false(bin_holds(&bins, CLASS, popped));
+    tell(fill_two);
+    assert_false(bin_holds(&bins, CLASS, popped));
+    end_worker(1);
+    bin_flush(&bins, CLASS, 1, &popped);
+
+    start_worker(); /* stored before the topmost objects were looked at */
+    held = allocated(CLASS) + allocated(OTHER);
+    popped = slot_get(top_of(&worker.cache->magazine[CLASS]) - 1);
+    assert_int_equal(revoke_while(store_pop, NULL), held - 1);
+    end_worker(1);
+    bin_flush(&bins, CLASS, 1, &popped);
+}
+
+static void a_pop_that_came_late_gets_nothing(void **state) {
+    (void)state;
+    start_worker();
+    size_t held = allocated(CLASS) + allocated(OTHER);
+    assert_int_equal(revoke_while(NULL, store_pop), held - 1); /* in doubt … */
+    undo_pop();
+    tell(fill_two); /* … until now */
+    assert_int_equal(allocated(CLASS), caches_count(&caches, CLASS));
+    end_worker(0);
+
+    start_worker();
+    held = allocated(CLASS) + allocated(OTHER);
+    assert_int_equal(revoke_while(NULL, pop_and_undo), held);
+    end_worker(0);
+
+    start_worker();
+    held = allocated(CLASS) + allocated(OTHER);
+    assert_int_equal(revoke_while(NULL, NULL), held);
+    pop_and_undo();
+    end_worker(0);
+}
+
+static void a_push_is_kept(void **state) {
+    (void)state;
+    for (int when = 0; when < 3; when++)
+        for (int to_empty = 0; to_empty < 2; to_empty++) {
+            start_worker();
+            if (to_empty)
+                tell(flush);
+            bin_refill(&bins, CLASS, 1, &popped);
+            size_t held = allocated(CLASS) + allocated(OTHER);
+            size_t taken = revoke_while(when == 0 ? store_push : NULL, when == 1 ? store_push : NULL);
+            assert_int_equal(taken, when == 0 ? held : held - 1);
+            if (when == 2)
+                store_push();
+            end_worker(0);
+        }
+}
+
+static void a_refused_membarrier_changes_nothing(void **state) {
+    (void)state;
+    for (int first = 0; first < 2; first++) {
+        start_worker();
+        size_t in_class = allocated(CLASS), in_other = allocated(OTHER);
+        refuse[first ? 0 : 1] = true;
+        assert_int_equal(revoke_while(NULL, NULL), 0);
+        assert_int_equal(barriers, first ? 1 : 2);
+        refuse[0] = refuse[1] = false;
+        assert_true(caches.refused);
+        assert_false(caches_pending(&caches));
+        assert_int_equal(caches_tick(&caches, true), 0);
+        assert_int_equal(caches_count(&caches, CLASS), in_class);
+        assert_int_equal(caches_count(&caches, OTHER), in_other);
+        assert_true(atomic_load(worker.cache->installer) == worker.cache);
+        caches.refused = false;
+        end_worker(0);
+    }
+}
+
+static pthread_barrier_t forking;
+
+static void let_fork(void) {
+    pthread_barrier_wait(&forking);
+    pthread_barrier_wait(&forking);
+}
+
+static void *run_revoker(void *unused) {
+    (void)unused;
+    revoke_while(NULL, let_fork);
+    return NULL;
+}
+
+/* In the child neither the worker nor the revoker is there; the topmost objects, which the latter remembers, are
+ * lost. */
+static int forked_child(void) {
+    caches_after_fork(&caches);
+    if (caches_tick(&caches, true) != 0) /* the others' owners are gone */
+        return 3;
+    void *p = get(CLASS);
+    put(CLASS, p);
+    cache_check(&caches);
+    cache_flush(&caches);
+    if (allocated(CLASS) > 2 || allocated(OTHER) > 2 || caches_in_use(&caches) != 1)
+        return 1;
+    fill_two();
+    cache_flush(&caches);
+    return caches_tick(&caches, true) == 0 ? 0 : 2;
+}
+
+static bool first_made; /* the cache of the thread that forks, before the worker's */
+static int own_was_locked;
+
+static void *fork_amid(void *unused) {
+    (void)unused;
+    pthread_t revoker;
+    if (first_made)
+        fill_two();
+    start_worker();
+    if (!first_made)
+        fill_two();
+    pthread_barrier_init(&forking, NULL, 2);
+    assert_int_equal(pthread_create(&revoker, NULL, run_revoker, NULL), 0);
+    pthread_barrier_wait(&forking);
+    own_was_locked += lock_holder(&thread_own->lock) != 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(forked_child());
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    barriers = 0; /* the revoker goes on to the other cache, without waiting again */
+    at_barrier[1] = NULL;
+    pthread_barrier_wait(&forking);
+    pthread_join(revoker, NULL);
+    pthread_barrier_destroy(&forking);
+    tell(NULL);
+    pthread_join(worker.thread, NULL);
+    return NULL;
+}
+
+/* The revoker begins with one of two caches, and that of the thread that forks is once the one and once the other.
+ */
+static void a_fork_amid_a_revocation(void **state) {
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        first_made = i == 0;
+        assert_int_equal(pthread_create(&thread, NULL, fork_amid, NULL), 0);
+        pthread_join(thread, NULL);
+        pthread_barrier_destroy(&worker.step);
+        assert_int_equal(allocated(CLASS) + allocated(OTHER), 0);
+    }
+    assert_int_equal(own_was_locked, 1);
+}
+
+#endif
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_callers_own_stays),
+        cmocka_unit_test(an_idle_cache_is_taken_whole),
+        cmocka_unit_test(an_empty_cache_is_watched_no_longer),
+        cmocka_unit_test(an_active_cache_shrinks),
+        cmocka_unit_test(a_thread_that_ended_untold_harms_nobody),
+#ifndef NDEBUG
+        cmocka_unit_test(a_pop_that_came_first_keeps_its_object),
+        cmocka_unit_test(a_pop_that_came_late_gets_nothing),
+        cmocka_unit_test(a_push_is_kept),
+        cmocka_unit_test(a_refused_membarrier_changes_nothing),
+        cmocka_unit_test(a_fork_amid_a_revocation),
+#endif
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
