@@ -6,7 +6,7 @@
 PUBLIC int neap_posix_memalign(void **out, size_t alignment, size_t size) {
     if (alignment % sizeof(void *) != 0 || !is_power_of_two(alignment))
         return EINVAL;
-    void *p = heap_alloc(size, alignment, false);
+    void *p = heap_alloc(size, alignment, false, CALLER);
     if (p == NULL)
         return ENOMEM;
     *out = p;
@@ -18,7 +18,7 @@ PUBLIC void *neap_aligned_alloc(size_t alignment, size_t size) {
         errno = EINVAL;
         return NULL;
     }
-    return heap_alloc(size, alignment, false);
+    return heap_alloc(size, alignment, false, CALLER);
 }
 
 PUBLIC void *neap_memalign(size_t alignment, size_t size) {
@@ -26,11 +26,11 @@ PUBLIC void *neap_memalign(size_t alignment, size_t size) {
         errno = EINVAL;
         return NULL;
     }
-    return heap_alloc(size, round_up_power_of_two(max_size(alignment, 1)), false);
+    return heap_alloc(size, round_up_power_of_two(max_size(alignment, 1)), false, CALLER);
 }
 
 PUBLIC void *neap_valloc(size_t size) {
-    return heap_alloc(size, os_page_size(), false);
+    return heap_alloc(size, os_page_size(), false, CALLER);
 }
 
 PUBLIC void *neap_pvalloc(size_t size) {
@@ -39,7 +39,7 @@ PUBLIC void *neap_pvalloc(size_t size) {
         errno = ENOMEM;
         return NULL;
     }
-    return heap_alloc(align_up(max_size(size, 1), page), page, false);
+    return heap_alloc(align_up(max_size(size, 1), page), page, false, CALLER);
 }
 
 PUBLIC void neap_free_aligned_sized(void *p, size_t alignment, size_t size) {

@@ -10,16 +10,17 @@ static inline void *fast_pop(size_t size) {
                                              : NULL;
 }
 
-static inline void *fast_alloc(size_t size) {
+/* These two are part of their callers, so that CALLER is who called those. */
+static inline __attribute__((always_inline)) void *fast_alloc(size_t size) {
     void *p = fast_pop(size);
-    return LIKELY(p != NULL) ? p : heap_alloc(size, CLASS_GRAIN, false);
+    return LIKELY(p != NULL) ? p : heap_alloc(size, CLASS_GRAIN, false, CALLER);
 }
 
-static inline void fast_free(void *p, const char *function) {
+static inline __attribute__((always_inline)) void fast_free(void *p, const char *function) {
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
     if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(cache_push(kind, p)))
         return;
-    heap_free(p, function);
+    heap_free(p, function, CALLER);
 }
 
 #endif

@@ -71,8 +71,11 @@ static void child(void) {
         caches_after_fork(&heap.caches);
         bins_after_fork(&heap.bins);
         runs_after_fork(&heap.runs);
+        purge_after_fork(&heap.purge);
     }
     release_all();
+    if (heap_is_made())
+        scavenger_after_fork(&heap.scavenger);
     /* glibc has reset the lock already in a threaded process, and released it nowhere in another. */
     if (can_hold_streams())
         _IO_list_resetlock();

@@ -24,8 +24,9 @@ static void thread_ends(void *cache) {
 }
 
 static bool make(void) {
-    heap.options.page_size = os_page_size();
+    heap.options = options_default();
     options_read(&heap.options);
+    os_want_huge_pages(heap.options.thp_system);
     if (!runs_init(&heap.runs, heap.options.page_size))
         return false;
     atomic_store_explicit(&heap.runs.unmap, os_overcommit_is_strict(), memory_order_relaxed);
@@ -33,6 +34,8 @@ static bool make(void) {
     caches_init(&heap.caches, &heap.bins);
     if (pthread_key_create(&heap.caches.key, thread_ends) != 0)
         return false;
+    purge_init(&heap.purge, &heap.caches, &heap.bins, &heap.runs, heap.options.purge_permille);
+    scavenger_init(&heap.scavenger, &heap.purge, heap.options.scavenger, report_publish);
     neap_state.heap_base = heap.runs.space.map.base;
     neap_state.flags |= NEAP_STATE_READY;
     return true;
@@ -57,11 +60,12 @@ static unsigned class_for(size_t size, size_t alignment) {
     return size <= CLASS_MAX_BYTES ? size_class(size) : 0;
 }
 
-void heap_settle(void) {
+void heap_settle(const void *caller, bool frees) {
     size_t end = atomic_load_explicit(&heap.runs.space.map.end, memory_order_relaxed);
     __atomic_store_n(&neap_state.heap_end, unit_address(&heap.runs.space.map, end), __ATOMIC_RELAXED);
-    if (purge_is_due(&heap.runs))
-        purge_pass(&heap.runs);
+    if (purge_is_due(&heap.purge))
+        purge_excess(&heap.purge);
+    scavenger_notice(&heap.scavenger, caller, frees);
 }
 
 static void *alloc_slow(size_t size, size_t alignment, unsigned class, bool zero) {
@@ -73,7 +77,7 @@ static void *alloc_slow(size_t size, size_t alignment, unsigned class, bool zero
     return p;
 }
 
-void *heap_alloc(size_t size, size_t alignment, bool zero) {
+void *heap_alloc(size_t size, size_t alignment, bool zero, const void *caller) {
     void *p = NULL;
     if (LIKELY(size <= PTRDIFF_MAX)) {
         unsigned class = class_for(size, alignment);
@@ -83,10 +87,10 @@ void *heap_alloc(size_t size, size_t alignment, bool zero) {
             p = alloc_slow(size, alignment, class, zero);
             if (UNLIKELY(p == NULL)) { /* give back what this thread can, and try again */
                 cache_flush(&heap.caches);
-                purge_all(&heap.runs);
+                purge_all(&heap.purge);
                 p = alloc_slow(size, alignment, class, zero);
             }
-            heap_settle();
+            heap_settle(caller, false);
         }
     }
     if (UNLIKELY(p == NULL))
@@ -108,7 +112,7 @@ static _Noreturn void die_bad_pointer(const char *function, const void *p) {
     die(function, p, "points inside an object, not to its start");
 }
 
-void heap_free(void *p, const char *function) {
+void heap_free(void *p, const char *function, const void *caller) {
     if (p == NULL)
         return;
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
@@ -119,7 +123,7 @@ void heap_free(void *p, const char *function) {
     } else if (!large_free(&heap.runs, p)) {
         die_bad_pointer(function, p);
     }
-    heap_settle();
+    heap_settle(caller, true);
 }
 
 size_t heap_usable(const void *p, const char *function) {
@@ -177,6 +181,7 @@ extern void free(void *p);
 /* Runs before the constructors of what is linked behind us, but perhaps after allocations. */
 __attribute__((constructor(101))) static void start(void) {
     fork_init();
+    scavenger_libraries_are_up(&heap.scavenger);
 #ifdef NEAP_DROP_IN
     /* Not by comparing addresses: in a program that is not position-independent and takes malloc's address, that
      * is the address of an entry in the program's PLT. */

@@ -8,13 +8,15 @@
 #include "large/large.h"
 #include "neap/neap.h"
 #include "os/os.h"
-#include "purge/purge.h"
+#include "purge/scavenger.h"
 #include "slab/bin.h"
 
 struct heap {
     struct runs runs;
     struct bins bins;
     struct caches caches;
+    struct purge purge;
+    struct scavenger scavenger;
     struct options options;
     struct lock making;
     _Atomic bool made; /* the rest is valid */
@@ -39,12 +41,15 @@ static inline bool heap_is_made(void) {
 /* A realloc that would waste no more than this part of the object stays in place. */
 enum { REALLOC_WASTE = 4 };
 
+/* Where a function was called from, for what may be done there (purge/scavenger.h). */
+#define CALLER __builtin_return_address(0)
+
 /* Any allocation: what the fast path in front of it does not serve. NULL with errno ENOMEM where memory is short
  * or size is above PTRDIFF_MAX. alignment is a power of two. Makes the heap at its first call. */
-void *heap_alloc(size_t size, size_t alignment, bool zero);
+void *heap_alloc(size_t size, size_t alignment, bool zero, const void *caller);
 
 /* neap_free for what its fast path does not take. `function` is what the program called, for messages. */
-void heap_free(void *p, const char *function);
+void heap_free(void *p, const char *function, const void *caller);
 
 /* The usable bytes of the object at p, which is live, or the process ends. */
 size_t heap_usable(const void *p, const char *function);
@@ -54,8 +59,8 @@ size_t heap_usable(const void *p, const char *function);
 void heap_check_sized(const void *p, size_t alignment, size_t size, const char *function);
 
 /* Ends every slow path that may have grown the heap or freed runs: says in neap_state how far the heap reaches,
- * and returns free memory where more is resident than may be. */
-void heap_settle(void);
+ * returns free memory where more is resident than may be, and sees to it that the rest is returned in time. */
+void heap_settle(const void *caller, bool frees);
 
 /* Whether the calling thread is inside one of our slow paths, interrupted by a signal. */
 bool heap_is_interrupted(void);
@@ -63,6 +68,9 @@ bool heap_is_interrupted(void);
 /* Registers the handlers of fork.c, once: at the heap's making or our constructor, whichever is first, before most
  * libraries register theirs, so that these run outside ours and may allocate. */
 void fork_init(void);
+
+/* Writes the figures of neap_state. */
+void report_publish(void);
 
 /* Walks every structure and ends the process where an invariant does not hold; for tests. Other threads may go
  * on. */

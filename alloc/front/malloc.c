@@ -23,10 +23,10 @@ PUBLIC void *neap_calloc(size_t count, size_t size) {
         return NULL;
     }
     void *p = fast_pop(bytes);
-    return LIKELY(p != NULL) ? memset(p, 0, bytes) : heap_alloc(bytes, CLASS_GRAIN, true);
+    return LIKELY(p != NULL) ? memset(p, 0, bytes) : heap_alloc(bytes, CLASS_GRAIN, true, CALLER);
 }
 
-static void *reallocate(void *p, size_t size, const char *function) {
+static inline __attribute__((always_inline)) void *reallocate(void *p, size_t size, const char *function) {
     if (p == NULL)
         return fast_alloc(size);
     size_t usable = heap_usable(p, function);
@@ -40,7 +40,7 @@ static void *reallocate(void *p, size_t size, const char *function) {
     }
     if (usable > CLASS_MAX_BYTES && size > CLASS_MAX_BYTES) {
         void *resized = large_resize(&heap.runs, p, size);
-        heap_settle();
+        heap_settle(CALLER, false);
         if (LIKELY(resized != NULL))
             return resized;
     } else if (size <= usable && size >= usable - usable / REALLOC_WASTE) {
@@ -81,12 +81,16 @@ PUBLIC size_t neap_malloc_usable_size(void *p) {
     return p != NULL ? heap_usable(p, "malloc_usable_size") : 0;
 }
 
-PUBLIC int neap_malloc_trim(size_t pad) {
-    (void)pad;
+PUBLIC size_t neap_purge(void) {
     if (!heap_is_made())
         return 0;
     cache_flush(&heap.caches);
-    return purge_all(&heap.runs) > 0;
+    return purge_all(&heap.purge);
+}
+
+PUBLIC int neap_malloc_trim(size_t pad) {
+    (void)pad;
+    return neap_purge() > 0;
 }
 
 DROP_IN(void *, malloc, (size_t size));

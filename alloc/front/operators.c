@@ -51,14 +51,14 @@ static COLD void *retry(size_t size, size_t alignment, const void *caller) {
         if (handler == NULL)
             return NULL;
         handler();
-        void *p = heap_alloc(size, alignment, false);
+        void *p = heap_alloc(size, alignment, false, caller);
         if (p != NULL)
             return p;
     }
 }
 
 static NOINLINE void *new_slow(size_t size, size_t alignment, const void *caller) {
-    void *p = heap_alloc(size, alignment, false);
+    void *p = heap_alloc(size, alignment, false, caller);
     if (UNLIKELY(p == NULL))
         p = retry(size, alignment, caller);
     if (UNLIKELY(p == NULL))
@@ -85,7 +85,7 @@ static COLD void *ask_nothrow(size_t size, size_t alignment, const void *caller)
 }
 
 static NOINLINE void *new_nothrow_slow(size_t size, size_t alignment, const void *caller) {
-    void *p = heap_alloc(size, alignment, false);
+    void *p = heap_alloc(size, alignment, false, caller);
     return LIKELY(p != NULL) ? p : ask_nothrow(size, alignment, caller);
 }
 

@@ -29,6 +29,27 @@ static bool parse_number(const char *value, size_t *out) {
     return true;
 }
 
+/* Percent from 0.1 to 100, with one digit behind the point at most. */
+static bool parse_percent(const char *value, size_t *permille) {
+    char whole[8];
+    size_t n, length = strcspn(value, "."), tenths = 0;
+    if (length >= sizeof whole)
+        return false;
+    memcpy(whole, value, length);
+    whole[length] = '\0';
+    if (value[length] == '.' && (!parse_number(value + length + 1, &tenths) || value[length + 2] != '\0'))
+        return false;
+    if (!parse_number(whole, &n) || n * 10 + tenths < 1 || n * 10 + tenths > 1000)
+        return false;
+    *permille = n * 10 + tenths;
+    return true;
+}
+
+static bool parse_thp(const char *value, bool *system) {
+    *system = strcmp(value, "system") == 0;
+    return *system || strcmp(value, "never") == 0;
+}
+
 static bool parse_page_size(const char *value, size_t *out) {
     size_t n;
     if (!parse_number(value, &n) || !is_power_of_two(n) || n < os_page_size() || n > (64 << 10))
@@ -45,6 +66,12 @@ static const char *apply(struct options *options, const char *key, const char *v
         good = parse_switch(value, &parsed.sized_check);
     else if (strcmp(key, "stats_exit") == 0)
         good = parse_switch(value, &parsed.stats_exit);
+    else if (strcmp(key, "scavenger") == 0)
+        good = parse_switch(value, &parsed.scavenger);
+    else if (strcmp(key, "purge_cpu") == 0)
+        good = parse_percent(value, &parsed.purge_permille);
+    else if (strcmp(key, "thp") == 0)
+        good = parse_thp(value, &parsed.thp_system);
     else if (strcmp(key, "page_size") == 0)
         good = parse_page_size(value, &parsed.page_size);
     else
@@ -93,6 +120,10 @@ void options_parse(struct options *options, const char *text, const char *origin
         if (*text != '\0')
             text++;
     }
+}
+
+struct options options_default(void) {
+    return (struct options){.scavenger = true, .purge_permille = 10, .page_size = os_page_size()};
 }
 
 void options_read(struct options *options) {

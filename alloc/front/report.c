@@ -16,7 +16,8 @@ struct figures {
     size_t clean;     /* bytes of free runs that are not resident */
     size_t unmapped;  /* bytes of address space that has been given up */
     size_t metadata;  /* bytes mapped for metadata */
-    size_t purged;    /* bytes ever returned to the system */
+    size_t returned;  /* bytes ever returned to the system */
+    size_t refaulted; /* and needed again */
     size_t caches;    /* threads that have a cache */
 };
 
@@ -56,9 +57,38 @@ static struct figures count(void) {
     f.unmapped = counter_get(&runs->free_units[RUN_UNMAPPED]) << UNIT_SHIFT;
     f.mapped = (used << UNIT_SHIFT) + f.dirty + f.clean;
     f.metadata = space_metadata_bytes(&runs->space);
-    f.purged = counter_get(&runs->purged_pages) * runs->space.page;
+    f.returned = counter_get(&runs->purged_pages) * runs->space.page;
+    f.refaulted = counter_get(&runs->refaulted_pages) * runs->space.page;
     f.caches = caches_in_use(&heap.caches);
     return f;
+}
+
+static const char *scavenger_says(void) {
+    static const char *const words[] = {
+        [SCAVENGER_NONE] = "not needed yet", [SCAVENGER_STARTING] = "starting", [SCAVENGER_AWAKE] = "awake",
+        [SCAVENGER_ASLEEP] = "asleep",       [SCAVENGER_OFF] = "off",
+    };
+    return words[atomic_load_explicit(&heap.scavenger.state, memory_order_relaxed)];
+}
+
+static void publish(uint64_t *word, uint64_t value) {
+    __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+void report_publish(void) {
+    uint32_t state = atomic_load_explicit(&heap.scavenger.state, memory_order_relaxed);
+    bool off = state == SCAVENGER_OFF, runs = state == SCAVENGER_AWAKE || state == SCAVENGER_ASLEEP;
+    publish(&neap_state.page_bytes, heap.runs.space.page);
+    publish(&neap_state.returned_pages, counter_get(&heap.runs.purged_pages));
+    publish(&neap_state.refaulted_pages, counter_get(&heap.runs.refaulted_pages));
+    publish(&neap_state.return_price_ns, counter_get(&heap.purge.return_price));
+    publish(&neap_state.refault_price_ns, counter_get(&heap.purge.refault_price));
+    publish(&neap_state.purge_cpu_ns, atomic_load_explicit(&heap.purge.spent, memory_order_relaxed));
+    publish(&neap_state.purge_passes, counter_get(&heap.purge.passes));
+    publish(&neap_state.purge_delay_ns, counter_get(&heap.purge.delay));
+    __atomic_fetch_and(&neap_state.flags, ~(NEAP_STATE_SCAVENGER | NEAP_STATE_NO_SCAVENGER), __ATOMIC_RELAXED);
+    __atomic_fetch_or(&neap_state.flags, (runs ? NEAP_STATE_SCAVENGER : 0) | (off ? NEAP_STATE_NO_SCAVENGER : 0),
+                      __ATOMIC_RELAXED);
 }
 
 /* The first lines are those of glibc, for scripts that read them. */
@@ -69,9 +99,14 @@ PUBLIC void neap_malloc_stats(void) {
     os_say("max mmap regions = 0");
     os_say("max mmap bytes   = 0");
     os_say("live %z, cached %z by %z threads, free in slabs %z bytes", f.live, f.cached, f.caches, f.slab_free);
-    os_say("free runs: dirty %z, clean %z, unmapped %z bytes; returned so far %z", f.dirty, f.clean, f.unmapped,
-           f.purged);
+    os_say("free runs: dirty %z, clean %z, unmapped %z bytes", f.dirty, f.clean, f.unmapped);
     os_say("mapped %z, metadata %z bytes", f.mapped, f.metadata);
+    os_say("returned %z bytes, needed again %z, in %z passes and %z us of CPU time", f.returned, f.refaulted,
+           counter_get(&heap.purge.passes),
+           (size_t)(atomic_load_explicit(&heap.purge.spent, memory_order_relaxed) / 1000));
+    os_say("a page's return %z ns, its fault %z ns; a pass every %z ms; scavenger %s",
+           counter_get(&heap.purge.return_price), counter_get(&heap.purge.refault_price),
+           (size_t)(counter_get(&heap.purge.delay) / MILLISECONDS), scavenger_says());
 }
 
 PUBLIC int neap_malloc_info(int options, FILE *out) {
@@ -94,6 +129,13 @@ PUBLIC int neap_malloc_info(int options, FILE *out) {
     fprintf(out, "<total type=\"dirty\" size=\"%zu\"/>\n<total type=\"clean\" size=\"%zu\"/>\n", f.dirty, f.clean);
     fprintf(out, "<system type=\"current\" size=\"%zu\"/>\n<system type=\"metadata\" size=\"%zu\"/>\n", f.mapped,
             f.metadata);
+    fprintf(out,
+            "<purge returned=\"%zu\" refaulted=\"%zu\" passes=\"%zu\" cpu-ns=\"%llu\" return-price-ns=\"%zu\" "
+            "refault-price-ns=\"%zu\" delay-ns=\"%zu\" scavenger=\"%s\"/>\n",
+            f.returned, f.refaulted, counter_get(&heap.purge.passes),
+            (unsigned long long)atomic_load_explicit(&heap.purge.spent, memory_order_relaxed),
+            counter_get(&heap.purge.return_price), counter_get(&heap.purge.refault_price),
+            counter_get(&heap.purge.delay), scavenger_says());
     fprintf(out, "</malloc>\n");
     return ferror(out) ? -1 : 0;
 }

@@ -21,8 +21,9 @@ _Static_assert(sizeof(struct large) <= UNIT_META_BYTES, "its metadata fits its f
  * in docs/decisions/0003-growth-by-remapping.md. */
 enum { MOVE_MIN_BYTES = 128 << 10, MOVE_ALWAYS_BYTES = 1 << 20 };
 
-/* From here on, calloc rather takes clean pages than clears dirty ones. */
-enum { CLEAN_MIN_BYTES = 1 << 20 };
+/* From here on, calloc rather takes clean pages than clears dirty ones, unless there is much that is dirty: the
+ * heap would grow and leave that unused. */
+enum { CLEAN_MIN_BYTES = 1 << 20, MUCH_UNITS = 512 };
 
 static struct large *large_at(const struct runs *runs, const void *p) {
     return space_meta(&runs->space, unit_of(&runs->space.map, p));
@@ -51,8 +52,8 @@ static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignmen
 
 void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_zeroed, bool *zeroed) {
     size_t bytes = align_up(max_size(size, 1), runs->space.page), used_end = counter_get(&runs->used_end);
-    void *p = make(runs, bytes, units_for(bytes), alignment,
-                   want_zeroed && bytes >= CLEAN_MIN_BYTES ? RUN_CLEAN_FIRST : RUN_WARM_FIRST, zeroed);
+    bool clean = want_zeroed && bytes >= CLEAN_MIN_BYTES && counter_get(&runs->free_units[RUN_DIRTY]) < MUCH_UNITS;
+    void *p = make(runs, bytes, units_for(bytes), alignment, clean ? RUN_CLEAN_FIRST : RUN_WARM_FIRST, zeroed);
     if (p != NULL && *zeroed)
         runs_count_refault(runs, unit_of(&runs->space.map, p), bytes / runs->space.page, used_end);
     return p;
@@ -111,6 +112,7 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
         return NULL;
     }
     memset(space_moved(&runs->space, to_unit), 1, units_for(old_bytes));
+    atomic_fetch_add_explicit(&runs->moves, 1, memory_order_relaxed);
     return to;
 }
 

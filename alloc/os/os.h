@@ -19,6 +19,10 @@ size_t os_page_size(void);
 /* Maps zeroed, readable and writable pages at exactly addr, never over another mapping. */
 enum os_result os_map(uintptr_t addr, size_t bytes);
 
+/* Whether mappings made from now on may get huge pages, if the system gives them to those who do not ask. For the
+ * start: mappings with different answers are not merged. */
+void os_want_huge_pages(bool wanted);
+
 /* Replaces what is mapped at addr, which must be ours, by fresh zeroed pages. On failure the range may be
  * unmapped. */
 bool os_remap_fresh(uintptr_t addr, size_t bytes);
@@ -74,6 +78,7 @@ extern bool (*os_membarrier_hook)(void);
 
 /* Sleeps while *word == expected, until woken; may return early. */
 void os_futex_wait(const uint32_t *word, uint32_t expected);
+void os_futex_wait_for(const uint32_t *word, uint32_t expected, uint64_t ns); /* no longer than that */
 void os_futex_wake_one(const uint32_t *word);
 
 /* Blocks all signals of the calling thread, and restores what was before. */
@@ -82,6 +87,40 @@ struct os_signals {
 };
 struct os_signals os_block_signals(void);
 void os_restore_signals(const struct os_signals *before);
+
+/* Nanoseconds. */
+enum os_clock {
+    OS_NOW,        /* since some moment */
+    OS_NOW_COARSE, /* the same, a few milliseconds late, and cheap */
+    OS_PROCESS_CPU,
+    OS_THREAD_CPU,
+};
+uint64_t os_clock(enum os_clock clock);
+
+/* Starts a thread with a small stack and all signals blocked, and waits for its end. It is one of the C library's,
+ * so that it follows when the process changes its user. Both allocate or free, and take locks of the C library.
+ * False where the system refuses. */
+struct os_thread {
+    unsigned long handle;
+};
+bool os_start_thread(struct os_thread *thread, void *(*run)(void *), void *argument);
+void os_join_thread(const struct os_thread *thread);
+
+/* Names the calling thread, for those who look into /proc; at most 15 characters. */
+void os_name_thread(const char *name);
+
+uint32_t os_process_id(void);
+
+/* Whether the calling thread is the one that began the process, or is a forked child's only one. */
+bool os_is_main_thread(void);
+
+/* Whether a seccomp filter decides which system calls the process may make. */
+bool os_is_sandboxed(void);
+
+/* Whether an address is known to lie in code that is neither the C library's nor its loader's; and whether that
+ * can be told at all: in a static program all is one. */
+bool os_is_program_code(const void *address);
+bool os_knows_program_code(void);
 
 /* Lets another thread run. */
 void os_yield(void);

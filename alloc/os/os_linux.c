@@ -67,10 +67,17 @@ static bool may_map(void) {
 }
 #endif
 
+static bool huge_pages;
+
+void os_want_huge_pages(bool wanted) {
+    huge_pages = wanted;
+}
+
 /* What every mapping of ours gets: no huge pages, which would make resident what nobody touched, and a name in
  * /proc/PID/maps. Both are advice: a kernel without them is as good. */
 static void dress(void *p, size_t bytes) {
-    madvise(p, bytes, MADV_NOHUGEPAGE);
+    if (!huge_pages)
+        madvise(p, bytes, MADV_NOHUGEPAGE);
     prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, bytes, "neap");
 }
 

@@ -74,9 +74,14 @@ void *neap_pvalloc(size_t size);
 /** How many bytes at p may be used: at least what was asked for. 0 for NULL. */
 size_t neap_malloc_usable_size(void *p);
 
-/** Returns all free memory that can be returned to the system, whatever pad says, and empties the calling
- *  thread's cache. Returns 1 if any memory was given back, else 0. Takes time in proportion to it. */
+/** Returns all free memory that can be returned to the system, whatever pad says; all threads' caches are
+ *  emptied. Returns 1 if any memory was given back, else 0. Takes time in proportion to it. */
 int neap_malloc_trim(size_t pad);
+
+/** Takes back what idle threads have in their caches, and returns all free memory that can be returned to the
+ *  system, at once. Returns how many bytes. Takes time in proportion to them. What malloc_trim does, with an
+ * answer. */
+size_t neap_purge(void);
 
 /** Prints what the heap holds to stderr, in a few lines. */
 void neap_malloc_stats(void);
@@ -93,10 +98,27 @@ struct neap_state {
     char version[16];   /**< neap_version() */
     uint64_t heap_base; /**< first address of the heap; 0 before the first allocation */
     uint64_t heap_end;  /**< the address behind its last mapped byte */
-    uint64_t reserved[26];
+    /** @name How free memory goes back, since the process began; docs/statistics.md defines every number. */
+    /**@{*/
+    uint64_t page_bytes;       /**< of a page, in what follows */
+    uint64_t returned_pages;   /**< given back to the system */
+    uint64_t refaulted_pages;  /**< of those, handed out again */
+    uint64_t return_price_ns;  /**< CPU time that the return of a page takes */
+    uint64_t refault_price_ns; /**< CPU time that the fault of a returned page takes */
+    uint64_t purge_cpu_ns;     /**< CPU time spent on looking for free memory and returning it */
+    uint64_t purge_passes;     /**< passes by age */
+    uint64_t purge_delay_ns;   /**< between two passes, at present */
+    uint64_t revocations;      /**< thread caches taken back */
+    uint64_t revoked_objects;  /**< and the objects in them */
+    /**@}*/
+    uint64_t reserved[16];
 };
-#define NEAP_STATE_READY    1u /**< the heap has been made: an allocation was served */
-#define NEAP_STATE_IN_FRONT 2u /**< the process's malloc is neap's, not that of another library in front of it */
+#define NEAP_STATE_READY     1u /**< the heap has been made: an allocation was served */
+#define NEAP_STATE_IN_FRONT  2u /**< the process's malloc is neap's, not that of another library in front of it */
+#define NEAP_STATE_SCAVENGER 4u /**< the scavenger's thread runs */
+#define NEAP_STATE_NO_SCAVENGER                                                                                   \
+    8u /**< it is switched off, or could not be started: calls of malloc and free do its work */
+#define NEAP_STATE_NO_REVOCATION 16u /**< membarrier is refused: caches of idle threads are not taken back */
 extern struct neap_state neap_state;
 
 #ifdef __cplusplus

@@ -7,7 +7,7 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length) {
-    struct options options = {.page_size = os_page_size()};
+    struct options options = options_default();
     char *text = malloc(length + 1);
     memcpy(text, data, length);
     text[length] = '\0';

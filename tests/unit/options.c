@@ -11,7 +11,7 @@ static char said[4096];
 
 /* Parses with stderr in a file, and keeps what was written there. */
 static struct options parse(const char *text) {
-    struct options options = {.page_size = os_page_size()};
+    struct options options = options_default();
     char path[] = "/tmp/neap-options-XXXXXX";
     int file = mkstemp(path), stderr_was = dup(2);
     assert_true(file >= 0 && stderr_was >= 0);
@@ -34,6 +34,12 @@ static void good_ones(void **state) {
     o = parse("  stats_exit:on \n# a comment, with a comma\n\tsized_check:on,sized_check:off\r\n,,\n");
     assert_true(o.stats_exit && !o.sized_check);
     assert_string_equal(said, "");
+    o = parse("scavenger:off,purge_cpu:2.5,thp:system");
+    assert_true(!o.scavenger && o.purge_permille == 25 && o.thp_system);
+    o = parse("scavenger:on,purge_cpu:100,thp:never");
+    assert_true(o.scavenger && o.purge_permille == 1000 && !o.thp_system);
+    assert_int_equal(parse("purge_cpu:0.1").purge_permille, 1);
+    assert_string_equal(said, "");
     parse("");
     assert_string_equal(said, "");
 }
@@ -53,6 +59,16 @@ static void bad_ones_are_reported_and_ignored(void **state) {
         {"page_size:-1", "neap: test: bad value for option: \"page_size:-1\" (ignored)\n"},
         {"page_size:99999999999999999999999", "neap: test: bad value for option: "
                                               "\"page_size:99999999999999999999999\" (ignored)\n"},
+        {"purge_cpu:0", "neap: test: bad value for option: \"purge_cpu:0\" (ignored)\n"},
+        {"purge_cpu:0.0", "neap: test: bad value for option: \"purge_cpu:0.0\" (ignored)\n"},
+        {"purge_cpu:100.1", "neap: test: bad value for option: \"purge_cpu:100.1\" (ignored)\n"},
+        {"purge_cpu:1.25", "neap: test: bad value for option: \"purge_cpu:1.25\" (ignored)\n"},
+        {"purge_cpu:1.", "neap: test: bad value for option: \"purge_cpu:1.\" (ignored)\n"},
+        {"purge_cpu:.5", "neap: test: bad value for option: \"purge_cpu:.5\" (ignored)\n"},
+        {"purge_cpu:1%", "neap: test: bad value for option: \"purge_cpu:1%\" (ignored)\n"},
+        {"purge_cpu:12345678901", "neap: test: bad value for option: \"purge_cpu:12345678901\" (ignored)\n"},
+        {"scavenger:never", "neap: test: bad value for option: \"scavenger:never\" (ignored)\n"},
+        {"thp:always", "neap: test: bad value for option: \"thp:always\" (ignored)\n"},
         {":", "neap: test: unknown option: \":\" (ignored)\n"},
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1",
          "neap: test: too long an option: "
@@ -62,6 +78,7 @@ static void bad_ones_are_reported_and_ignored(void **state) {
         struct options o = parse(cases[i].text);
         assert_string_equal(said, cases[i].message);
         assert_true(!o.sized_check && !o.stats_exit && o.page_size == os_page_size());
+        assert_true(o.scavenger && o.purge_permille == 10 && !o.thp_system);
     }
     struct options o = parse("what:1,stats_exit:on,page_size:no"); /* good ones between bad ones count */
     assert_true(o.stats_exit);

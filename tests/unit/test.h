@@ -13,7 +13,7 @@
 #include "os/os.h"
 
 static inline size_t test_page_size(void) {
-    struct options options = {.page_size = os_page_size()};
+    struct options options = options_default();
     options_read(&options);
     return options.page_size;
 }
