@@ -50,6 +50,11 @@ static char *own_directory(void) {
     return path;
 }
 
+const char *library_own_path(const char *relative, const char *name) {
+    const char *directory = own_directory();
+    return directory ? resolve_from(directory, relative, name) : NULL;
+}
+
 static char *absolute_path(const char *path) {
     char directory[PATH_MAX];
     if (path[0] == '/' || !getcwd(directory, sizeof(directory)))

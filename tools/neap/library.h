@@ -25,6 +25,9 @@ struct library {
  * belongs to this executable. Answers NULL, or what is wrong as a whole message. */
 const char *library_find(struct library *library, const char *given);
 
+/* name in the directory that is `relative` as seen from this executable's; NULL where that cannot be told. */
+const char *library_own_path(const char *relative, const char *name);
+
 /* Whether path names the library's file. */
 bool library_is_at(const struct library *library, const char *path);
 

@@ -14,6 +14,7 @@
 static const struct command *const commands[] = {
     &run_command,
     &check_command,
+    &bench_command,
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
