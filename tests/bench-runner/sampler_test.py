@@ -1,0 +1,109 @@
+"""The sampler against what is known: twenty allocations, memory of a known size, and what it costs itself."""
+
+import subprocess
+import unittest
+
+import support
+from runner import proc
+
+SIZES = (
+    1,
+    16,
+    24,
+    100,
+    128,
+    1000,
+    4096,
+    5000,
+    10000,
+    32768,
+    40000,
+    65536,
+    100000,
+    131072,
+    200000,
+    262144,
+    500000,
+    1000000,
+    1048576,
+    2000000,
+)
+MB = 1_000_000
+HOLDS = "import mmap, sys; m = mmap.mmap(-1, 50_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); m.write(b'x' * 50_000_000); "
+
+
+class TwentyAllocations(unittest.TestCase):
+    def test_live_bytes(self):
+        done = support.bake_off("twenty", "twenty", "glibc")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        run = support.results("twenty")["runs"][0]
+        samples, names = run["samples"], [name for _, name, _ in run["phases"]]
+        self.assertEqual(names, ["start", *(f"after-{n}" for n in range(1, 21))])
+        for number in range(20):
+            live = [value for value, phase in zip(samples["live"], samples["phase"]) if phase == number + 1]
+            expected = sum(SIZES[: number + 1])
+            after_next = expected + (SIZES[number + 1] if number < 19 else 0)
+            self.assertTrue(live, f"{names[number + 1]} was not sampled")
+            self.assertEqual(live[0], expected, names[number + 1])
+            self.assertTrue(set(live) <= {expected, after_next}, names[number + 1])
+        self.assertEqual((run["final"]["live_bytes"], run["final"]["operations"]), (0, 40))
+        # What is resident follows: all of it was written to.
+        before, after = samples["resident"][0], max(samples["resident"])
+        self.assertTrue(sum(SIZES) <= after - before <= sum(SIZES) + 500_000, (before, after))
+
+
+class Memory(unittest.TestCase):
+    def start(self, text):
+        process = subprocess.Popen([support.PYTHON, "-c", text], stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+        self.addCleanup(process.communicate)
+        process.stdout.readline()
+        return process.pid
+
+    def test_known_size(self):
+        pid = self.start(HOLDS + "print(); sys.stdout.flush(); sys.stdin.read()")
+        process = proc.Process(pid)
+        self.addCleanup(process.close)
+        self.assertTrue(50 * MB < process.counts().anonymous < 62 * MB)
+        rollup = process.rollup()
+        self.assertTrue(50 * MB < rollup.pss < 70 * MB)
+        self.assertLess(rollup.shared_anonymous, MB)
+        with open(f"/proc/{pid}/maps") as maps:
+            self.assertEqual(process.mappings(), len(maps.readlines()))
+
+    def test_lazily_freed_pages_are_resident(self):
+        pid = self.start(HOLDS + "m.madvise(mmap.MADV_FREE); print(); sys.stdout.flush(); sys.stdin.read()")
+        process = proc.Process(pid)
+        self.addCleanup(process.close)
+        self.assertGreater(process.counts().anonymous, 50 * MB)
+        self.assertGreater(process.rollup().lazy_free, 45 * MB)
+
+    def test_what_forked_processes_share_counts_once(self):
+        pid = self.start(HOLDS + "import os; os.fork(); print(); sys.stdout.flush(); sys.stdin.read()")
+        tree = proc.Tree(pid)
+        self.addCleanup(tree.close)
+        for _ in range(100):
+            counts = tree.each(lambda process: process.counts())
+            if len(counts) == 2:
+                break
+            tree._next_scan = 0
+        self.assertEqual(len(counts), 2)
+        shared = sum(rollup.shared_anonymous for rollup in tree.each(lambda process: process.rollup()))
+        resident = sum(each.anonymous for each in counts) - shared
+        self.assertTrue(50 * MB < resident < 75 * MB, resident)
+
+
+class Cost(unittest.TestCase):
+    def test_below_two_percent(self):
+        _, known = support.known_answers()
+        shares = sorted(run["sampler_cpu_share"] for run in known["runs"] if run["workload"] == "burst")
+        self.assertLess(shares[len(shares) // 2], 0.02, shares)
+
+    def test_ten_a_second_or_more(self):
+        _, known = support.known_answers()
+        for run in known["runs"]:
+            times = run["samples"]["t"]
+            self.assertGreater(len(times) / (times[-1] - times[0]), 10, (run["workload"], run["allocator"]))
+
+
+if __name__ == "__main__":
+    unittest.main()
