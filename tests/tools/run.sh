@@ -20,6 +20,5 @@ while (($#)); do
   esac
 done
 run "$here/neap_tool_test.py" "${arguments[@]}"
-run "$here/demo_test.py"
 echo "$passed passed, $failed failed"
 ((failed == 0))
