@@ -37,15 +37,15 @@ static void spend(struct purge *purge, uint64_t since) {
     atomic_fetch_add_explicit(&purge->spent, os_clock(OS_THREAD_CPU) - since, memory_order_relaxed);
 }
 
-/* What is taken from caches makes pages of slabs free, and slabs empty: in this order, one pass sees all. */
-static size_t pass(struct purge *purge, bool all) {
+/* What is taken from caches makes pages of slabs free, and slabs empty: in this order one pass sees all. Stores in
+ * *bytes how many went back. False where it found nothing to do. */
+static bool pass(struct purge *purge, bool all, size_t *bytes) {
     uint64_t since = os_clock(OS_THREAD_CPU);
     must_unmap(purge->runs);
-    caches_tick(purge->caches, all);
-    size_t bytes = bins_tick(purge->bins, all);
-    bytes += runs_tick(purge->runs, all);
+    size_t objects = caches_tick(purge->caches, all);
+    *bytes = bins_tick(purge->bins, all) + runs_tick(purge->runs, all);
     spend(purge, since);
-    return bytes;
+    return objects > 0 || *bytes > 0;
 }
 
 bool purge_is_pending(const struct purge *purge) {
@@ -119,9 +119,10 @@ static uint64_t look(struct purge *purge) {
     }
     struct budget_sample now = sample(purge);
     if (budget_look(&purge->budget, &now)) {
-        size_t bytes = pass(purge, false);
+        size_t bytes;
+        bool found = pass(purge, false, &bytes);
         counter_add(&purge->passes, 1);
-        purge->fruitless = bytes > 0 || !purge->budget.silent ? 0 : purge->fruitless + 1;
+        purge->fruitless = found || !purge->budget.silent ? 0 : purge->fruitless + 1;
     }
     counter_set(&purge->return_price, purge->budget.return_price);
     counter_set(&purge->delay, purge->budget.delay);
@@ -153,7 +154,8 @@ void purge_excess(struct purge *purge) {
 }
 
 size_t purge_all(struct purge *purge) {
-    size_t bytes = pass(purge, true);
+    size_t bytes;
+    pass(purge, true, &bytes);
     if (atomic_load_explicit(&purge->runs->unmap, memory_order_relaxed))
         run_unmap_clean(purge->runs);
     return bytes;
