@@ -241,6 +241,14 @@ static void *run_revoker(void *unused) {
     return NULL;
 }
 
+#ifdef __SANITIZE_THREAD__
+/* A forked child may start the thread that returns memory. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) {
+    return "die_after_fork=0";
+}
+#endif
+
 int main(int argc, char **argv) {
     static const struct option options[] = {{"seconds", required_argument, NULL, 's'},
                                             {"threads", required_argument, NULL, 't'},
