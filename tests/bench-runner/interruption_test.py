@@ -11,6 +11,10 @@ import support
 WHAT = ("--workloads", "cycles", "--allocators", "glibc,neap", "--repeats", "2")
 
 
+# A shell starts what it puts into the background with SIGINT ignored, which children inherit. A handler they do not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def started(out, *arguments):
     command = support.bench_command("--program", support.workloads(), *arguments, "--out", support.path(out))
     return subprocess.Popen(
