@@ -2,6 +2,7 @@
 under neap or under glibc, starts servers, and leaves nothing behind."""
 
 import dataclasses
+import glob
 import os
 import re
 import shutil
@@ -13,7 +14,10 @@ import time
 from takeover import Watch, children, descendants, mappings, resident
 
 TESTS = {}  # name: Test, in the order in which they are to be started
-PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+# Debian has PostgreSQL's programs in a folder of their own.
+PATH = ":".join(
+    ["/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"))]
+)
 LONG_PATIENCE = 4  # how much more time everything has with --long
 TAIL = 25  # lines of a log that a failure shows
 LIVE = re.compile(r"^neap: live (\d+), cached (\d+)")
