@@ -149,7 +149,6 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
     struct bin *bin = &bins->bin[class];
     const struct divisor *d = &bins->divisors[class];
     const struct space *space = &bins->runs->space;
-    const uintptr_t mask = d->slab_mask;
     struct list empty;
     size_t flushed = 0;
     void *already_free = NULL;
@@ -162,15 +161,8 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
             continue;
         }
         struct slab *slab = slab_of(bins, class, objects[i]);
-        uint64_t *bits = slab_bits(space, slab);
-        uintptr_t start = (uintptr_t)objects[i] & ~mask;
-        size_t put = 0, before = slab->free;
-        do {
-            if (LIKELY(slab_put(bits, object_index(d, objects[i]))))
-                put++;
-            else
-                already_free = objects[i];
-        } while (++i < count && ((uintptr_t)objects[i] & ~mask) == start);
+        size_t put, before = slab->free;
+        i += slab_put(space, slab, d, count - i, objects + i, &put, &already_free);
         slab->free = (uint16_t)(before + put);
         flushed += put;
         if (relist(bin, slab, before))
@@ -204,13 +196,16 @@ static struct slab *slab_at(const struct bins *bins, size_t unit) {
     return space_meta(&bins->runs->space, unit);
 }
 
-/* Adds the pages of a slab to the batch; those that follow on the last range make it longer. */
+/* Adds the pages of a slab to the batch, by rising address; those that follow on the last range make it longer. */
 static void add(const struct bins *bins, struct batch *batch, size_t unit, unsigned class, uint64_t pages) {
     const struct space *space = &bins->runs->space;
     struct held *held = &batch->held[batch->slabs++];
     *held = (struct held){.unit = unit, .pages = pages, .class = class, .from = (uint16_t)batch->count};
-    for (uint64_t left = pages; left != 0; left &= left - 1) {
-        uintptr_t addr = unit_address(&space->map, unit) + (size_t)__builtin_ctzl(left) * space->page;
+    uintptr_t end = (unit_address(&space->map, unit) | bins->divisors[class].slab_mask) + 1;
+    for (uint64_t left = pages; left != 0;) {
+        size_t page = 63 - (size_t)__builtin_clzl(left);
+        uintptr_t addr = end - (page + 1) * space->page;
+        left &= ~((uint64_t)1 << page);
         struct os_range *next = &batch->range[batch->count], *last = next - 1;
         if (batch->count > 0 && last->addr + last->bytes == addr) {
             last->bytes += space->page;

@@ -33,7 +33,7 @@ struct bins {
 
 void bins_init(struct bins *bins, struct runs *runs);
 
-/* Takes between 1 and `count` objects of that class and stores pointers to them, those of one slab in rising
+/* Takes between 1 and `count` objects of that class and stores pointers to them, those of one slab in falling
  * order. Returns how many; 0 where the system refuses memory. */
 size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **objects);
 

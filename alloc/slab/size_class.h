@@ -58,11 +58,12 @@ static inline unsigned size_class_aligned(size_t size, size_t alignment) {
 
 /* What it takes to find the object that a pointer into a slab belongs to, without a division: D. Lemire, O. Kaser
  * and N. Kurz, "Faster remainder by direct computation", 2019. For any n below 2^18 and d = size,
- * n / d is the high word of n * reciprocal, and d divides n exactly if the low word is below reciprocal. */
+ * n / d is the high word of n * reciprocal, and d divides n exactly if the low word is below reciprocal; so it
+ * divides n + 1 if adding reciprocal to the low word for n carries. */
 struct divisor {
     uint64_t reciprocal; /* 2^64 / size, rounded up; 0 for kinds of unit that are no class: nothing divides */
     uint32_t slab_mask;  /* bytes of a slab, less one */
-    uint32_t slab_end;   /* bytes of a slab that objects take */
+    uint32_t slab_end;   /* bytes of a slab that objects take, its last */
 };
 
 /* Fills the table of all kinds of unit for that page size. */
@@ -72,15 +73,21 @@ static inline uint32_t objects_of(const struct divisor *d) {
     return (uint32_t)((unsigned __int128)d->slab_end * d->reciprocal >> 64);
 }
 
-static inline uint32_t object_index(const struct divisor *d, const void *p) {
-    uint64_t offset = (uintptr_t)p & d->slab_mask;
-    return (uint32_t)((unsigned __int128)offset * d->reciprocal >> 64);
+/* Offsets in a slab are counted from its last byte downwards, so that what objects leave over lies in front of
+ * them all, where no multiple of the size does: one test tells whether an object begins at p. */
+static inline uint64_t slab_offset(const struct divisor *d, const void *p) {
+    return ~(uintptr_t)p & d->slab_mask;
 }
 
-/* Whether p is where an object of that class begins. False for kinds of unit that are no class. */
+static inline uint32_t object_index(const struct divisor *d, const void *p) {
+    return (uint32_t)((unsigned __int128)slab_offset(d, p) * d->reciprocal >> 64);
+}
+
+/* Whether p is where an object of that class begins: its last byte in this order, so that the offset of the next
+ * one is a multiple of the size. False for kinds of unit that are no class. */
 static inline bool is_object_start(const struct divisor *d, const void *p) {
-    uint64_t offset = (uintptr_t)p & d->slab_mask;
-    return offset * d->reciprocal < d->reciprocal && offset < d->slab_end;
+    uint64_t low;
+    return __builtin_add_overflow(slab_offset(d, p) * d->reciprocal, d->reciprocal, &low);
 }
 
 #endif

@@ -93,27 +93,35 @@ struct slab *slab_make(const struct space *space, size_t unit, unsigned class, c
     return slab;
 }
 
-/* Takes up to `count` of the wanted objects of one word of the bitmap, the first of which lies at start. */
-static inline size_t take_word(uint64_t *word, uint64_t wanted, char *start, size_t size, size_t count,
+/* Takes up to `count` of the wanted objects of one word of the bitmap, the first of which lies at `first`, the
+ * others below it. Others may look at the array meanwhile (revoke.c). */
+static inline size_t take_word(uint64_t *word, uint64_t wanted, uintptr_t first, size_t size, size_t count,
                                void **objects) {
     uint64_t before = *word, left = before & wanted, taken = 0;
     for (; left != 0 && taken < count; left &= left - 1)
-        objects[taken++] = start + (size_t)__builtin_ctzl(left) * size;
+        __atomic_store_n(&objects[taken++], (void *)(first - (size_t)__builtin_ctzl(left) * size),
+                         __ATOMIC_RELAXED);
     __atomic_store_n(word, (before & ~wanted) | left, __ATOMIC_RELAXED);
     return taken;
+}
+
+/* Where the object of that index is. */
+static uintptr_t address_of(const struct space *space, const struct slab *slab, const struct divisor *d,
+                            size_t index) {
+    uintptr_t last_byte = unit_address(&space->map, space_unit_of_meta(space, slab)) | d->slab_mask;
+    return last_byte + 1 - (index + 1) * class_bytes(slab->class);
 }
 
 /* Takes objects that lie wholly on these pages. */
 static size_t take_from_pages(const struct space *space, struct slab *slab, const struct divisor *d,
                               uint64_t pages, size_t count, void **objects) {
-    char *start = (char *)unit_address(&space->map, space_unit_of_meta(space, slab));
     uint64_t *bits = slab_bits(space, slab);
     size_t size = class_bytes(slab->class), taken = 0;
     for (; pages != 0 && taken < count; pages &= ~pages_bits(first_pages(pages))) {
         struct range range = inside(space, slab, d, first_pages(pages));
         for (size_t w = range.from / 64; w * 64 < range.to && taken < count; w++)
-            taken += take_word(&bits[w], range_bits(range, w), start + w * 64 * size, size, count - taken,
-                               objects + taken);
+            taken += take_word(&bits[w], range_bits(range, w), address_of(space, slab, d, w * 64), size,
+                               count - taken, objects + taken);
     }
     return taken;
 }
@@ -122,10 +130,11 @@ static size_t take_from_pages(const struct space *space, struct slab *slab, cons
 static NOINLINE size_t take_dirty_first(const struct space *space, struct slab *slab, const struct divisor *d,
                                         size_t count, void **objects, size_t *refaulted) {
     uint64_t all = slab_all_pages(space, d), touched = 0;
-    size_t taken = take_from_pages(space, slab, d, all & ~slab->clean, count, objects);
+    size_t size = class_bytes(slab->class),
+           taken = take_from_pages(space, slab, d, all & ~slab->clean, count, objects);
     taken += take_from_pages(space, slab, d, all & ~slab_held(slab), count - taken, objects + taken);
     for (size_t i = 0; i < taken; i++)
-        touched |= pages_at(space, (uintptr_t)objects[i] & d->slab_mask, class_bytes(slab->class));
+        touched |= pages_at(space, object_index(d, objects[i]) * size, size);
     if (!slab->fresh)
         *refaulted += (size_t)__builtin_popcountl(slab->clean & touched);
     slab->clean &= ~touched;
@@ -137,16 +146,40 @@ size_t slab_take(const struct space *space, struct slab *slab, const struct divi
                  void **objects, size_t *refaulted) {
     size_t taken = 0;
     if (LIKELY((slab->clean | slab->idle) == 0)) {
-        char *start = (char *)unit_address(&space->map, space_unit_of_meta(space, slab));
         uint64_t *bits = slab_bits(space, slab);
         size_t size = class_bytes(slab->class), words = words_of(slab);
-        for (size_t w = 0; w < words && taken < count; w++)
-            taken += take_word(&bits[w], UINT64_MAX, start + w * 64 * size, size, count - taken, objects + taken);
+        uintptr_t first = address_of(space, slab, d, 0);
+        for (size_t w = 0; w < words && taken < count; w++, first -= 64 * size)
+            taken += take_word(&bits[w], UINT64_MAX, first, size, count - taken, objects + taken);
     } else {
         taken = take_dirty_first(space, slab, d, count, objects, refaulted);
     }
     slab->free = (uint16_t)(slab->free - taken);
     return taken;
+}
+
+size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
+                void *const *objects, size_t *put, void **already_free) {
+    uint64_t *bits = slab_bits(space, slab);
+    const uintptr_t mask = d->slab_mask, end = (uintptr_t)objects[0] | mask;
+    size_t done = 0, were_free = 0;
+    do { /* a word of the bitmap at a time: neighbours often come together */
+        size_t w = object_index(d, objects[done]) / 64;
+        uint64_t word = bits[w];
+        for (uint32_t index; done < count && ((uintptr_t)objects[done] | mask) == end &&
+                             (index = object_index(d, objects[done])) / 64 == w;
+             done++) {
+            uint64_t bit = (uint64_t)1 << index % 64;
+            if (UNLIKELY((word & bit) != 0)) {
+                *already_free = objects[done];
+                were_free++;
+            }
+            word |= bit;
+        }
+        __atomic_store_n(&bits[w], word, __ATOMIC_RELAXED);
+    } while (done < count && ((uintptr_t)objects[done] | mask) == end);
+    *put = done - were_free;
+    return done;
 }
 
 bool slab_is_free(const struct space *space, const struct slab *slab, uint32_t index) {

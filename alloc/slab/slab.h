@@ -1,5 +1,6 @@
 /* A slab: one run of units cut into objects of one size class, with a bitmap of the free ones beside the heap.
- * The objects are never touched. The caller holds the lock of the class's bin.
+ * The objects are never touched. The caller holds the lock of the class's bin. Objects and pages are numbered from
+ * the slab's end downwards (size_class.h).
  *
  * A page is free when every object that overlaps it is. Free pages go back to the system while the slab lives on:
  * each page is dirty (it may be resident), idle (dirty, and free since before the last tick), clean (not resident,
@@ -34,9 +35,9 @@ enum slab_pages { SLAB_DIRTY, SLAB_RETURNED, SLAB_FRESH };
 struct slab *slab_make(const struct space *space, size_t unit, unsigned class, const struct divisor *d,
                        enum slab_pages pages);
 
-/* Takes up to `count` free objects, first those whose pages are all dirty, else lowest addresses first, and stores
- * pointers to them. Returns how many, and adds to *refaulted the pages that had been returned and are needed
- * again. */
+/* Takes up to `count` free objects, first those whose pages are all dirty, else highest addresses first, and
+ * stores pointers to them. Returns how many, and adds to *refaulted the pages that had been returned and are
+ * needed again. */
 size_t slab_take(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
                  void **objects, size_t *refaulted);
 
@@ -48,12 +49,11 @@ static inline uint64_t *slab_bits(const struct space *space, const struct slab *
     return space_bits(space, space_unit_of_meta(space, slab));
 }
 
-/* Marks an object free, but leaves it to the caller to count it. False where it was free already. */
-static inline bool slab_put(uint64_t *bits, uint32_t index) {
-    uint64_t *word = &bits[index / 64], bit = (uint64_t)1 << index % 64, before = *word;
-    __atomic_store_n(word, before | bit, __ATOMIC_RELAXED);
-    return (before & bit) == 0;
-}
+/* Marks the first of these objects free, and those behind it that are of the same slab, but leaves it to the
+ * caller to count them. Stores in *put how many were not free before, and in *already_free one that was, if any.
+ * Returns how many objects it has dealt with. */
+size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
+                void *const *objects, size_t *put, void **already_free);
 
 /* The least number of free objects with which a page of a slab of that class may be free. */
 uint32_t slab_sparse_from(const struct space *space, unsigned class, const struct divisor *d);

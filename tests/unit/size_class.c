@@ -49,9 +49,10 @@ static void divisors_divide(void **state) {
             assert_true(objects_of(d) >= 8);
             char *slab = (char *)(7 * bytes); /* any multiple of its size */
             for (size_t offset = 0; offset < bytes; offset++) {
-                if (is_object_start(d, slab + offset) != (offset % size == 0 && offset + size <= bytes))
+                size_t to_end = bytes - offset;
+                if (is_object_start(d, slab + offset) != (to_end % size == 0))
                     fail_msg("class %u offset %zu", c, offset);
-                if (offset % size == 0 && object_index(d, slab + offset) != offset / size)
+                if (object_index(d, slab + offset) != (to_end - 1) / size)
                     fail_msg("class %u index at %zu", c, offset);
             }
         }

@@ -91,7 +91,7 @@ static void the_fullest_slab_serves(void **state) {
     assert_int_equal(bin_refill(&bins, c, 1, &p), 1);
     assert_ptr_equal(p, one);
     assert_int_equal(bin_refill(&bins, c, 1, &p), 1);
-    assert_ptr_equal(p, objects[0]); /* lowest address first inside a slab */
+    assert_ptr_equal(p, objects[per_slab / 2 - 1]); /* highest address first inside a slab */
     assert_null(bin_flush(&bins, c, 1, &p));
     assert_null(bin_flush(&bins, c, per_slab - per_slab / 2, objects + per_slab / 2));
     assert_int_equal(counter_get(&bins.bin[c].slabs), 2);
@@ -219,7 +219,7 @@ static void free_pages_go_back(void **state) {
             }
         }
         assert_true(returned > 0 || slab_bytes <= 2 * page);
-        assert_true(bytes <= returned * page); /* what lies behind the last object may never have been resident */
+        assert_true(bytes <= returned * page); /* what lies before the objects may never have been resident */
         bins_tick(&bins, false);
         assert_false(bins_pending(&bins));
         for (size_t i = 0, got; i < n; i++) {
@@ -244,17 +244,23 @@ static void free_pages_go_back(void **state) {
     }
 }
 
-/* The first page of a slab is free, the second lives; objects are of half a page. */
+/* The first page of a slab, which is the last by address, is free, the next lives; objects are of half a page, in
+ * the slab's order. */
 struct half_pages {
     unsigned class;
     void *objects[64];
     size_t count;
 };
 
+static int compare_falling(const void *a, const void *b) {
+    return compare(b, a);
+}
+
 static struct half_pages free_first_page(void) {
     struct half_pages h = {.class = size_class(runs.space.page / 2)};
     runs_tick(&runs, true);
     h.count = fill(h.class, 1, h.objects);
+    qsort(h.objects, h.count, sizeof *h.objects, compare_falling);
     assert_null(bin_flush(&bins, h.class, 2, h.objects));
     return h;
 }
@@ -274,9 +280,9 @@ static void what_is_used_again_stays(void **state) {
     assert_int_equal(bin_refill(&bins, h.class, 1, h.objects), 1);
     assert_null(bin_flush(&bins, h.class, 1, h.objects)); /* free again, but only since now */
     assert_int_equal(bins_tick(&bins, false), 0);
-    assert_true(resident((uintptr_t)h.objects[0]));
+    assert_true(resident((uintptr_t)h.objects[1]));
     assert_int_equal(bins_tick(&bins, false), runs.space.page);
-    assert_false(page_is_resident((uintptr_t)h.objects[0]));
+    assert_false(page_is_resident((uintptr_t)h.objects[1]));
     end(&h, 2);
 }
 
@@ -288,7 +294,7 @@ static void resident_pages_serve_first(void **state) {
     size_t refaulted = counter_get(&runs.refaulted_pages);
     void *p[3];
     assert_int_equal(bin_refill(&bins, h.class, 1, p), 1);
-    assert_ptr_equal(p[0], h.objects[5]); /* though two lower ones are free */
+    assert_ptr_equal(p[0], h.objects[5]); /* though two before it are free */
     assert_int_equal(counter_get(&runs.refaulted_pages), refaulted);
     assert_int_equal(bin_refill(&bins, h.class, 2, p), 2);
     assert_ptr_equal(p[0], h.objects[0]);
@@ -305,7 +311,7 @@ static unsigned class_with_a_page_of_no_object(void) {
     return c;
 }
 
-/* What lies behind a slab's last object is of no use; in a slab of dirty pages it goes although no object is free.
+/* What lies before a slab's objects is of no use; in a slab of dirty pages it goes although no object is free.
  */
 static void pages_of_no_object_go(void **state) {
     (void)state;
@@ -317,14 +323,14 @@ static void pages_of_no_object_go(void **state) {
         return;                                         /* pages are too large for that */
     for (int turn = c == 0 ? 2 : 0; turn < 2; turn++) { /* in the first all pages are clean */
         size_t n = fill(c, 1, objects);
-        uintptr_t start = (uintptr_t)objects[0], last = start + bins.divisors[c].slab_mask + 1 - runs.space.page;
+        uintptr_t unused = (uintptr_t)objects[0] & ~(uintptr_t)bins.divisors[c].slab_mask;
         assert_int_equal(bins_pending(&bins), turn == 1);
-        memset((void *)last, 1, turn == 1 ? runs.space.page : 0);
+        memset((void *)unused, 1, turn == 1 ? runs.space.page : 0);
         assert_int_equal(bins_tick(&bins, false), 0);
         assert_true((bins_tick(&bins, false) > 0) == (turn == 1));
-        assert_false(page_is_resident(last));
+        assert_false(page_is_resident(unused));
         assert_null(bin_flush(&bins, c, n, objects));
-        memset((void *)last, 1, runs.space.page); /* as another user of the run might */
+        memset((void *)unused, 1, runs.space.page); /* as another user of the run might */
     }
     assert_int_equal(counter_get(&runs.used_units), 0);
     assert_false(bins_pending(&bins));
@@ -332,7 +338,8 @@ static void pages_of_no_object_go(void **state) {
 }
 
 static struct slab *slab_of(const void *p) {
-    return space_meta(&runs.space, unit_of(&runs.space.map, p));
+    uintptr_t mask = bins.divisors[unit_kind_at(&runs.space.map, p)].slab_mask;
+    return space_meta(&runs.space, unit_of(&runs.space.map, (void *)((uintptr_t)p & ~mask)));
 }
 
 /* Two slabs lie side by side, and the last page of the first and the first of the second are one range to the
@@ -383,8 +390,11 @@ static void held_pages_are_nobodys(void **state) {
     assert_int_equal(got, h.count - 2);
     assert_memory_equal(objects, h.objects + 2, got * sizeof *objects);
     slab->free = (uint16_t)(slab->free + got);
-    for (size_t i = 0; i < got; i++)
-        assert_true(slab_put(slab_bits(&runs.space, slab), object_index(d, objects[i])));
+    void *already_free = NULL;
+    size_t put, dealt = slab_put(&runs.space, slab, d, got, objects, &put, &already_free);
+    assert_int_equal(dealt, got);
+    assert_int_equal(put, got);
+    assert_null(already_free);
     bins_check(&bins);
     assert_int_equal(bin_refill(&bins, h.class, 1, &p), 1);
     assert_ptr_equal(p, h.objects[2]);
