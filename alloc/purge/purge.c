@@ -79,16 +79,17 @@ static void measure_prices(struct purge *purge) {
         return;
     volatile char *bytes = (volatile char *)unit_address(&runs->space.map, unit);
     size_t touch = SIZE_MAX, give = SIZE_MAX; /* the least of several: a busy machine disturbs */
+    bool returned = false;
     for (int i = 0; i < ROUNDS; i++) {
         uint64_t start = os_clock(OS_THREAD_CPU);
         for (size_t p = 0; p < pages; p++)
             bytes[p * page] = 1;
         uint64_t touched = os_clock(OS_THREAD_CPU);
-        os_purge((uintptr_t)bytes, pages * page);
+        returned = os_purge((uintptr_t)bytes, pages * page);
         touch = min_size(touch, touched - start);
         give = min_size(give, os_clock(OS_THREAD_CPU) - touched);
     }
-    run_free(runs, unit, units, RUN_DIRTY);
+    run_free(runs, unit, units, returned ? RUN_CLEAN : RUN_DIRTY);
     counter_set(&purge->refault_price, touch / pages + 1);
     counter_set(&purge->return_price, give / pages + 1);
 }
