@@ -16,6 +16,10 @@
  * busy one soon has all it can use (docs/decisions/0005-fixed-magazines.md). */
 enum { FIRST_BYTES = 128, EARNED_BYTES = 4, INTEREST = 1024 };
 
+/* Who only allocates, or only frees, is soon back for the other half: to such a one a whole magazine is given, and
+ * three quarters are taken. */
+enum { NEITHER, REFILLED, OVERFLOWED };
+
 /* Unused caches that keep their pages for the next thread. */
 enum { UNUSED_WARM = 8 };
 
@@ -49,6 +53,7 @@ void caches_init(struct caches *caches, struct bins *bins) {
 static void reset_magazine(struct caches *caches, struct cache *cache, unsigned class) {
     slot *first = slots_of(caches, cache, class);
     set_top(&cache->magazine[class], first);
+    cache->last[class] = NEITHER;
     cache->magazine[class].end = first + min_size(FIRST_BYTES / class_bytes(class), caches->capacity[class]);
 }
 
@@ -62,13 +67,12 @@ static struct cache *make(struct caches *caches) {
     } else {
         cache = space_cache(&caches->bins->runs->space, caches->made);
         if (cache != NULL) {
-            lock_init(&cache->lock, RANK_CACHE); /* once: somebody may be looking whether it is installed */
+            owned_lock_init(&cache->lock, RANK_CACHE); /* once: somebody may be looking whether it is installed */
             cache->number = caches->made++;
         }
     }
     if (cache != NULL) {
         cache->in_use = true;
-        cache->owner = lock_thread_id();
         cache->forks = caches->forks;
         cache->earned = cache->spent = 0;
         cache->trimmed = counter_get(&caches->ticks);
@@ -86,7 +90,6 @@ static void unmake(struct caches *caches, struct cache *cache) {
     lock_acquire(&caches->registry);
     bool cold = caches->unused >= UNUSED_WARM && CACHE_BYTES > page;
     cache->in_use = false;
-    cache->owner = 0;
     if (!cold) {
         cache->next_free = caches->first_free;
         caches->first_free = cache->number + 1;
@@ -157,7 +160,7 @@ void die_if_freed_twice(const void *p) {
 void cache_adopt(struct caches *caches, struct cache *cache) {
     empty(caches, cache);
     atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
-    lock_release(&cache->lock);
+    owned_lock_release(&cache->lock);
     unmake(caches, cache);
 }
 
@@ -172,11 +175,10 @@ static COLD void adopt_orphans(struct caches *caches) {
     lock_release(&caches->registry);
     for (uint32_t number = 0; number < made; number++) {
         struct cache *cache = cache_at(caches, number);
-        uint32_t holder = lock_holder(&cache->lock);
         if (!cache->in_use || cache->forks == caches->forks || cache == thread_own ||
-            (holder != 0 && (holder == cache->owner || holder == lock_thread_id())))
+            owned_lock_owner_is_within(&cache->lock) || owned_lock_is_mine(&cache->lock))
             continue;
-        lock_acquire(&cache->lock);
+        owned_lock_inherit(&cache->lock);
         cache_adopt(caches, cache);
     }
 }
@@ -184,9 +186,8 @@ static COLD void adopt_orphans(struct caches *caches) {
 /* Lets the thread's fast paths use its cache: a new one, or one that was taken back. */
 static COLD void install(struct caches *caches, struct cache *cache) {
     cache->installer = &thread_cache;
-    cache->trace = 0;
     point_to(cache);
-    atomic_store_explicit(&cache->installed, true, memory_order_relaxed);
+    atomic_store_explicit(&cache->installed, true, memory_order_release);
     atomic_store_explicit(&caches->awake, true, memory_order_release);
 }
 
@@ -208,7 +209,7 @@ static struct cache *lock_mine(struct caches *caches, unsigned class) {
         }
     }
     void *already_free = NULL;
-    lock_acquire(&cache->lock);
+    owned_lock_enter(&cache->lock);
     if (UNLIKELY(!atomic_load_explicit(&cache->installed, memory_order_relaxed))) {
         already_free = empty(caches, cache);
         install(caches, cache);
@@ -216,7 +217,7 @@ static struct cache *lock_mine(struct caches *caches, unsigned class) {
         already_free = trim(caches, cache, class);
     }
     if (UNLIKELY(already_free != NULL)) {
-        lock_release(&cache->lock);
+        owned_lock_leave(&cache->lock);
         die_if_freed_twice(already_free);
     }
     return cache;
@@ -228,6 +229,8 @@ static size_t widen(const struct caches *caches, struct cache *cache, unsigned c
     slot *first = slots_of(caches, cache, class);
     size_t limit = (size_t)(cache->magazine[class].end - first), size = class_bytes(class);
     cache->earned += EARNED_BYTES + cache->spent / INTEREST;
+    if (LIKELY(limit == caches->capacity[class]))
+        return limit;
     size_t more = min_size(cache->earned / size, max_size(limit, 1));
     more = min_size(more, caches->capacity[class] - limit);
     cache->earned -= more * size;
@@ -244,30 +247,30 @@ void *cache_refill(struct caches *caches, unsigned class) {
     }
     void *p = cache_pop(class); /* making the cache may have allocated, and filled it */
     if (LIKELY(p == NULL)) {
-        void *objects[MAGAZINE_SLOTS];
         slot *first = slots_of(caches, cache, class);
-        size_t want = max_size(widen(caches, cache, class) / 2, 1);
-        size_t got = bin_refill(caches->bins, class, want, objects);
-        if (got > 0) {
-            p = objects[0];
-            for (size_t i = 1; i < got; i++) /* the lowest address on top */
-                slot_set(&first[got - 1 - i], objects[i]);
+        size_t limit = widen(caches, cache, class);
+        size_t want = max_size(cache->last[class] == REFILLED ? limit : limit / 2, 1);
+        size_t got = bin_refill(caches->bins, class, want, (void **)first); /* the lowest address on top */
+        if (LIKELY(got > 0)) {
+            p = slot_get(&first[got - 1]);
             set_top(&cache->magazine[class], first + got - 1);
         }
+        cache->last[class] = REFILLED;
     }
-    lock_release(&cache->lock);
+    owned_lock_leave(&cache->lock);
     return p;
 }
 
-/* Gives the older half of a full magazine back. */
-static void *empty_half(struct caches *caches, struct cache *cache, unsigned class) {
+/* Gives back what has been longest in a full magazine. */
+static void *empty_older(struct caches *caches, struct cache *cache, unsigned class) {
     struct magazine *m = &cache->magazine[class];
-    slot *first = slots_of(caches, cache, class), *top = top_of(m), *half = first + (top - first + 1) / 2;
-    void *objects[MAGAZINE_SLOTS];
-    void *already_free = bin_flush(caches->bins, class, slots_take(first, half, objects), objects);
-    for (slot *s = half; s < top; s++)
-        slot_set(first + (s - half), slot_get(s));
-    set_top(m, first + (top - half));
+    slot *first = slots_of(caches, cache, class), *top = top_of(m);
+    size_t used = (size_t)(top - first), kept = cache->last[class] == OVERFLOWED ? used / 4 : used / 2;
+    void *already_free = bin_flush(caches->bins, class, used - kept, (void **)first);
+    for (size_t i = 0; i < kept; i++)
+        slot_set(first + i, slot_get(top - kept + i));
+    set_top(m, first + kept);
+    cache->last[class] = OVERFLOWED;
     return already_free;
 }
 
@@ -283,12 +286,12 @@ void cache_overflow(struct caches *caches, unsigned class, void *p) {
             already_free = bin_flush(caches->bins, class, 1, &p);
         } else {
             if (used == limit) /* nothing earned */
-                already_free = empty_half(caches, cache, class);
+                already_free = empty_older(caches, cache, class);
             slot *top = top_of(m);
             slot_set(top, p);
             set_top(m, top + 1);
         }
-        lock_release(&cache->lock);
+        owned_lock_leave(&cache->lock);
     }
     die_if_freed_twice(already_free);
 }
@@ -309,7 +312,7 @@ void cache_flush(struct caches *caches) {
     if (cache == NULL)
         return;
     void *already_free = empty(caches, cache);
-    lock_release(&cache->lock);
+    owned_lock_leave(&cache->lock);
     die_if_freed_twice(already_free);
 }
 
@@ -318,21 +321,20 @@ void cache_retire(struct caches *caches) {
     thread_ended = true;
     if (cache == NULL)
         return;
-    lock_acquire(&cache->lock);
+    owned_lock_enter(&cache->lock);
     void *already_free = empty(caches, cache);
     point_to(absent());
     atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
-    lock_release(&cache->lock);
+    owned_lock_leave(&cache->lock);
     thread_own = NULL;
     unmake(caches, cache);
     die_if_freed_twice(already_free);
 }
 
-/* Who held the lock of another thread's cache was taking it back. He is gone, but what he had not taken yet still
- * lies in the slots, and what he had is NULL there: the cache is as good as taken back. */
+/* Who held the lock of another thread's cache was taking it back, or was about to. He is gone, but what he had not
+ * taken yet still lies in the slots, and what he had is NULL there: the cache is as good as taken back. */
 static void finish_revocation(struct cache *cache) {
     atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
-    lock_break(&cache->lock);
     if (cache == thread_own)
         point_to(absent());
 }
@@ -343,8 +345,7 @@ void caches_after_fork(struct caches *caches) {
         thread_own->forks = caches->forks;
     for (uint32_t number = 0; number < caches->made; number++) {
         struct cache *cache = cache_at(caches, number);
-        uint32_t holder = lock_holder(&cache->lock);
-        if (holder != 0 && holder != cache->owner && holder != lock_thread_id())
+        if (owned_lock_break(&cache->lock))
             finish_revocation(cache);
     }
     atomic_store_explicit(&caches->orphans, true, memory_order_relaxed);
@@ -353,9 +354,9 @@ void caches_after_fork(struct caches *caches) {
 
 bool caches_are_interrupted(const struct caches *caches) {
     for (uint32_t number = 0; number < caches->made; number++)
-        if (lock_is_mine(&cache_at(caches, number)->lock))
+        if (owned_lock_is_mine(&cache_at(caches, number)->lock))
             return true;
-    return false;
+    return thread_own != NULL && owned_lock_owner_is_within(&thread_own->lock);
 }
 
 size_t caches_count(struct caches *caches, unsigned class) {
@@ -397,5 +398,5 @@ void cache_check(struct caches *caches) {
                 VERIFY(slot_get(other) != p);
         }
     }
-    lock_release(&cache->lock);
+    owned_lock_leave(&cache->lock);
 }

@@ -20,17 +20,17 @@ struct magazine {
 
 struct cache {
     struct magazine magazine[CLASSES];
-    struct lock lock;       /* held by the owner in its slow paths, and by who takes the cache back */
+    struct owned_lock lock; /* held by the owner in its slow paths, and by who takes the cache back */
     _Atomic bool installed; /* the owner's thread_cache leads here; changed under the lock */
     bool in_use;
+    uint8_t last[CLASSES]; /* what the slow path was that a magazine had last */
     uint32_t number;
     uint32_t next_free;               /* on the registry's list of unused caches: number + 1; 0: last */
-    uint32_t owner;                   /* its lock_thread_id */
     uint32_t forks;                   /* caches->forks when it got its owner */
     struct cache *_Atomic *installer; /* the owner's thread_cache */
     size_t earned;                    /* bytes by which magazines may still widen */
     size_t spent;                     /* and by which they have */
-    uint32_t trace;                   /* of all magazines, at the last tick */
+    _Atomic uint32_t trace;           /* of all magazines, at the last tick */
     uint32_t traces[CLASSES];         /* of each, when the owner looked last, */
     size_t trimmed;                   /* at this tick */
     struct {                          /* an object that the owner may or may not have popped (revoke.c) */
@@ -109,7 +109,7 @@ static inline bool cache_push(unsigned class, void *p) {
 /* cache_pop where the magazine is empty: fills it first. NULL where the system refuses memory. */
 void *cache_refill(struct caches *caches, unsigned class);
 
-/* cache_push where the magazine is full: empties half of it first. */
+/* cache_push where the magazine is full: empties a part of it first. */
 void cache_overflow(struct caches *caches, unsigned class, void *p);
 
 /* Whether p, of that class, is among the last `depth` objects of the calling thread's magazine. */

@@ -55,8 +55,8 @@ static inline size_t slots_take(slot *from, slot *to, void **objects) {
     return count;
 }
 
-/* Empties a cache whose owner is no more, and gives it to the registry. The caller holds its lock, which this
- * releases. */
+/* Empties a cache whose owner is no more, and gives it to the registry. The caller holds its lock, not as its
+ * owner; this releases it. */
 void cache_adopt(struct caches *caches, struct cache *cache);
 
 /* Ends the process where a cache held an object that was free already: p, unless it is NULL. */

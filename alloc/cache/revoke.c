@@ -110,25 +110,34 @@ static bool owner_is_gone(const struct cache *cache) {
            atomic_load_explicit(cache->installer, memory_order_relaxed) != cache;
 }
 
+static bool was_used(struct cache *cache) {
+    uint32_t trace = trace_of(cache);
+    return atomic_exchange_explicit(&cache->trace, trace, memory_order_relaxed) != trace;
+}
+
+static bool acquire(struct caches *caches, struct cache *cache) {
+    bool possible = true;
+    bool acquired = owned_lock_try_acquire(&cache->lock, &possible);
+    if (UNLIKELY(!possible))
+        atomic_store_explicit(&caches->refused, true, memory_order_relaxed);
+    return acquired;
+}
+
 /* Returns how many objects it has taken. */
 static size_t visit(struct caches *caches, struct cache *cache, bool all) {
     void *already_free = NULL;
     size_t taken = 0;
-    if (cache == thread_own || !lock_try_acquire(&cache->lock)) /* in a slow path: not idle */
+    if (cache == thread_own || (was_used(cache) && !all) || !acquire(caches, cache))
         return 0;
     /* What a fork left behind is for adopt_orphans. */
     if (atomic_load_explicit(&cache->installed, memory_order_relaxed) && cache->forks == caches->forks) {
-        uint32_t trace = trace_of(cache);
-        if (!all && trace != cache->trace) {
-            cache->trace = trace;
-        } else if (UNLIKELY(owner_is_gone(cache))) {
+        if (UNLIKELY(owner_is_gone(cache))) {
             cache_adopt(caches, cache);
             return 0;
-        } else {
-            taken = revoke(caches, cache, &already_free);
         }
+        taken = revoke(caches, cache, &already_free);
     }
-    lock_release(&cache->lock);
+    owned_lock_release(&cache->lock);
     die_if_freed_twice(already_free);
     return taken;
 }
@@ -143,7 +152,7 @@ size_t caches_tick(struct caches *caches, bool all) {
     for (uint32_t number = 0; number < made && !atomic_load_explicit(&caches->refused, memory_order_relaxed);
          number++) {
         struct cache *cache = cache_at(caches, number);
-        if (!atomic_load_explicit(&cache->installed, memory_order_relaxed))
+        if (!atomic_load_explicit(&cache->installed, memory_order_acquire))
             continue;
         taken += visit(caches, cache, all);
         awake |= atomic_load_explicit(&cache->installed, memory_order_relaxed);

@@ -107,7 +107,7 @@ static _Noreturn void die_bad_pointer(const char *function, const void *p) {
     const struct divisor *d = &heap.bins.divisors[kind];
     if (kind == UNIT_NONE)
         die(function, p, "not a pointer that neap gave out");
-    if (unit_kind_is_free(kind) || (kind < CLASSES && ((uintptr_t)p & d->slab_mask) >= d->slab_end))
+    if (unit_kind_is_free(kind) || (kind < CLASSES && slab_offset(d, p) >= d->slab_end))
         die(function, p, "there is no object: already free, or never allocated");
     die(function, p, "points inside an object, not to its start");
 }
@@ -117,7 +117,7 @@ void heap_free(void *p, const char *function, const void *caller) {
         return;
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
     if (is_object_start(&heap.bins.divisors[kind], p)) {
-        if (cache_holds(&heap.caches, kind, p, SIZE_MAX))
+        if (cache_holds(&heap.caches, kind, p, 1))
             die(function, p, "double free: the object is already free");
         cache_overflow(&heap.caches, kind, p);
     } else if (!large_free(&heap.runs, p)) {

@@ -8,8 +8,6 @@
 #include "base/check.h"
 #include "os/os.h"
 
-#include <stdatomic.h>
-
 #define LOCK_WAITERS 0x80000000u
 
 enum { SPINS = 100 };
@@ -41,14 +39,7 @@ static void pause_briefly(void) {
 #endif
 }
 
-#ifdef NDEBUG
-static void note_acquired(const struct lock *lock) {
-    (void)lock;
-}
-static void note_released(const struct lock *lock) {
-    (void)lock;
-}
-#else
+#ifndef NDEBUG
 unsigned lock_jitter;
 
 void lock_jitter_here(void) {
@@ -59,13 +50,13 @@ void lock_jitter_here(void) {
 
 static _Thread_local uint32_t held[RANK_RUNS + 1]; /* how many locks of each rank this thread holds */
 
-static void note_acquired(const struct lock *lock) {
+void lock_note_acquired(const struct lock *lock) {
     ASSERT(lock->rank > RANK_TICK || held[RANK_CACHE] + held[RANK_TICK] == 0);
     for (uint32_t rank = RANK_REGISTRY; rank <= RANK_RUNS; rank++)
         ASSERT(held[rank] == 0);
     held[lock->rank]++;
 }
-static void note_released(const struct lock *lock) {
+void lock_note_released(const struct lock *lock) {
     ASSERT(held[lock->rank] > 0);
     held[lock->rank]--;
 }
@@ -117,7 +108,7 @@ void lock_acquire(struct lock *lock) {
     ASSERT(!lock_is_mine(lock));
     lock_jitter_here();
     acquire(lock);
-    note_acquired(lock);
+    lock_note_acquired(lock);
 }
 
 bool lock_try_acquire(struct lock *lock) {
@@ -126,15 +117,63 @@ bool lock_try_acquire(struct lock *lock) {
     bool acquired = atomic_compare_exchange_strong_explicit(&lock->word, &seen, lock_thread_id(),
                                                             memory_order_acquire, memory_order_relaxed);
     if (acquired)
-        note_acquired(lock);
+        lock_note_acquired(lock);
     return acquired;
 }
 
 void lock_release(struct lock *lock) {
     ASSERT(lock_is_mine(lock));
-    note_released(lock);
+    lock_note_released(lock);
     lock_jitter_here();
     release(lock);
+}
+
+void owned_lock_init(struct owned_lock *lock, enum lock_rank rank) {
+    lock_init(&lock->others, rank);
+    atomic_init(&lock->owner_within, false);
+    atomic_init(&lock->asked, false);
+}
+
+/* The owner, once it has seen that somebody asked: who may have found it within and given up, or be within himself
+ * until he releases `others`. */
+void owned_lock_wait(struct owned_lock *lock) {
+    acquire(&lock->others);
+    release(&lock->others);
+}
+
+bool owned_lock_try_acquire(struct owned_lock *lock, bool *possible) {
+    if (!lock_try_acquire(&lock->others))
+        return false;
+    atomic_store_explicit(&lock->asked, true, memory_order_relaxed);
+    lock_jitter_here();
+    /* After it, an owner that has not entered will see that we asked, and we see one that has. */
+    *possible = os_membarrier();
+    if (*possible && !atomic_load_explicit(&lock->owner_within, memory_order_acquire))
+        return true;
+    owned_lock_release(lock);
+    return false;
+}
+
+void owned_lock_inherit(struct owned_lock *lock) {
+    lock_acquire(&lock->others);
+}
+
+void owned_lock_release(struct owned_lock *lock) {
+    atomic_store_explicit(&lock->asked, false, memory_order_release);
+    lock_release(&lock->others);
+}
+
+bool owned_lock_is_mine(const struct owned_lock *lock) {
+    return lock_is_mine(&lock->others);
+}
+
+bool owned_lock_break(struct owned_lock *lock) {
+    uint32_t holder = lock_holder(&lock->others);
+    if (holder == 0 || holder == thread_id)
+        return false;
+    lock_break(&lock->others);
+    atomic_store_explicit(&lock->asked, false, memory_order_relaxed);
+    return true;
 }
 
 bool lock_acquire_for_fork(struct lock *lock) {

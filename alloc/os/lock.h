@@ -7,6 +7,7 @@
 #ifndef NEAP_OS_LOCK_H
 #define NEAP_OS_LOCK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,6 +47,65 @@ void lock_jitter_here(void);
 static inline void lock_jitter_here(void) {
 }
 #endif
+
+/* A lock that one thread, its owner, takes again and again without an atomic operation. Others have to ask: they
+ * learn by membarrier whether the owner is within (K. Kawachiya, A. Koseki and T. Onodera, "Lock Reservation",
+ * OOPSLA 2002, with the system's barrier in place of a stopped thread). Zeroed memory is a free one. */
+struct owned_lock {
+    struct lock others;
+    _Atomic bool owner_within;
+    _Atomic bool asked; /* whoever holds `others` is within, or about to look whether the owner is */
+};
+
+void owned_lock_init(struct owned_lock *lock, enum lock_rank rank);
+
+/* For others: takes the lock unless somebody is within, or the system has no membarrier for us; the latter clears
+ * *possible. */
+bool owned_lock_try_acquire(struct owned_lock *lock, bool *possible);
+
+/* The same of a lock whose owner is no more. */
+void owned_lock_inherit(struct owned_lock *lock);
+
+void owned_lock_release(struct owned_lock *lock);
+
+/* Whether the calling thread, not as the owner, is within; and whether the owner is, whoever that is. */
+bool owned_lock_is_mine(const struct owned_lock *lock);
+
+static inline bool owned_lock_owner_is_within(const struct owned_lock *lock) {
+    return atomic_load_explicit(&lock->owner_within, memory_order_relaxed);
+}
+
+/* In a forked child: frees what somebody held who is not there. False where there was nothing. */
+bool owned_lock_break(struct owned_lock *lock);
+
+#ifndef NDEBUG
+void lock_note_acquired(const struct lock *lock);
+void lock_note_released(const struct lock *lock);
+#else
+static inline void lock_note_acquired(const struct lock *lock) {
+    (void)lock;
+}
+static inline void lock_note_released(const struct lock *lock) {
+    (void)lock;
+}
+#endif
+
+void owned_lock_wait(struct owned_lock *lock);
+
+static inline void owned_lock_enter(struct owned_lock *lock) {
+    atomic_store_explicit(&lock->owner_within, true, memory_order_relaxed);
+    lock_jitter_here();
+    atomic_signal_fence(memory_order_seq_cst); /* membarrier makes it one for the processor where it matters */
+    if (__builtin_expect(atomic_load_explicit(&lock->asked, memory_order_acquire), false))
+        owned_lock_wait(lock);
+    lock_note_acquired(&lock->others);
+}
+
+static inline void owned_lock_leave(struct owned_lock *lock) {
+    lock_note_released(&lock->others);
+    lock_jitter_here();
+    atomic_store_explicit(&lock->owner_within, false, memory_order_release);
+}
 
 /* A number above 0 that no other thread of the process has, nor has had; the same in a forked child's copy of the
  * thread. */
