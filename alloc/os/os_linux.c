@@ -246,10 +246,14 @@ bool os_is_mapped(uintptr_t addr) {
     return mapped;
 }
 
+static bool is_limited(int resource) {
+    struct rlimit limit;
+    return getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 bool os_address_space_is_limited(void) {
     int saved = errno;
-    struct rlimit limit;
-    bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    bool limited = is_limited(RLIMIT_AS) || is_limited(RLIMIT_DATA);
     errno = saved;
     return limited;
 }
