@@ -27,6 +27,7 @@ static bool make(void) {
     heap.options = options_default();
     options_read(&heap.options);
     os_want_huge_pages(heap.options.thp_system);
+    os_is_confined(); /* not yet: what comes later will be compared with now */
     if (!runs_init(&heap.runs, heap.options.page_size))
         return false;
     atomic_store_explicit(&heap.runs.unmap, os_overcommit_is_strict(), memory_order_relaxed);

@@ -62,8 +62,8 @@ enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes);
 /* Whether anything is mapped at addr, as far as the system tells. */
 bool os_is_mapped(uintptr_t addr);
 
-/* Whether mapped pages that nobody touched count against a limit: under RLIMIT_AS now, under strict overcommit
- * (vm.overcommit_memory = 2) always. */
+/* Whether mapped pages that nobody touched count against a limit: under RLIMIT_AS or RLIMIT_DATA now, under
+ * strict overcommit (vm.overcommit_memory = 2) always. */
 bool os_address_space_is_limited(void);
 bool os_overcommit_is_strict(void);
 
@@ -114,8 +114,10 @@ uint32_t os_process_id(void);
 /* Whether the calling thread is the one that began the process, or is a forked child's only one. */
 bool os_is_main_thread(void);
 
-/* Whether a seccomp filter decides which system calls the process may make. */
-bool os_is_sandboxed(void);
+/* Whether the calling thread has entered a sandbox (a seccomp filter) since this was first called, at the start.
+ * It may be killed for a system call that its author did not expect of a malloc: once this has said so, the
+ * functions above make none but mmap, munmap, mremap, madvise, futex and those of clocks and signals. */
+bool os_is_confined(void);
 
 /* Whether an address is known to lie in code that is neither the C library's nor its loader's; and whether that
  * can be told at all: in a static program all is one. */

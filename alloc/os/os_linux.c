@@ -38,10 +38,6 @@
 #ifndef PIDFD_SELF_THREAD
 #define PIDFD_SELF_THREAD (-10000)
 #endif
-#ifndef PR_SET_VMA
-#define PR_SET_VMA           0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
-#endif
 
 enum { PROTECTION = PROT_READ | PROT_WRITE, FLAGS = MAP_PRIVATE | MAP_ANONYMOUS };
 
@@ -73,12 +69,12 @@ void os_want_huge_pages(bool wanted) {
     huge_pages = wanted;
 }
 
-/* What every mapping of ours gets: no huge pages, which would make resident what nobody touched, and a name in
- * /proc/PID/maps. Both are advice: a kernel without them is as good. */
+/* What every mapping of ours gets: no huge pages, which would make resident what nobody touched. That is advice: a
+ * kernel without it is as good. No name (PR_SET_VMA), useful as it would be: a process that has entered a sandbox
+ * since it began may be killed for a prctl, as sshd's is, but not for madvise, which other mallocs call too. */
 static void dress(void *p, size_t bytes) {
     if (!huge_pages)
         madvise(p, bytes, MADV_NOHUGEPAGE);
-    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, bytes, "neap");
 }
 
 enum os_result os_map(uintptr_t addr, size_t bytes) {
@@ -112,6 +108,52 @@ bool os_unmap(uintptr_t addr, size_t bytes) {
     int result = munmap((void *)addr, bytes);
     errno = saved;
     return result == 0;
+}
+
+/* --- sandboxes -------------------------------------------------------------------------------------------- */
+
+static _Atomic bool confined;
+static _Atomic bool no_vectors; /* no process_madvise: the kernel has it not, or a sandbox may not know it */
+
+/* How many seccomp filters the calling thread is under; on kernels before 5.9, and without /proc, whether it is
+ * under any. Asked of a file, for a sandbox that kills for prctl (sshd's) denies that at most: DENIED. */
+enum { DENIED = 1 << 30 };
+
+static uint32_t count_filters(void) {
+    char text[2048];
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && (errno == EACCES || errno == EPERM || errno == ENOSYS))
+        return DENIED;
+    if (fd < 0)
+        return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0;
+    long length = syscall(SYS_read, fd, text, sizeof text - 1);
+    syscall(SYS_close, fd);
+    text[length > 0 ? length : 0] = '\0';
+    const char *mode = strstr(text, "\nSeccomp:\t"), *filters = strstr(text, "\nSeccomp_filters:\t");
+    uint32_t count = 0;
+    if (filters == NULL)
+        return mode != NULL && mode[strlen("\nSeccomp:\t")] != '0';
+    for (filters += strlen("\nSeccomp_filters:\t"); *filters >= '0' && *filters <= '9'; filters++)
+        count = count * 10 + (uint32_t)(*filters - '0');
+    return count;
+}
+
+bool os_is_confined(void) {
+    static _Atomic uint32_t at_start; /* more by one; 0: not known yet */
+    int saved = errno;
+    uint32_t seen = 0, now = count_filters() + 1;
+    errno = saved;
+    if (atomic_compare_exchange_strong(&at_start, &seen, now))
+        seen = now;
+    if (now != seen)
+        atomic_store_explicit(&confined, true, memory_order_relaxed);
+    if (now != 1)
+        atomic_store_explicit(&no_vectors, true, memory_order_relaxed);
+    return now != seen;
+}
+
+static bool may_make_rare_calls(void) {
+    return !atomic_load_explicit(&confined, memory_order_relaxed);
 }
 
 /* Emulators of Linux (qemu-user up to 7.2 after a move, others always) may answer MADV_DONTNEED with success and
@@ -155,13 +197,9 @@ static bool purge_range(uintptr_t addr, size_t bytes) {
     return true;
 }
 
-/* Several ranges in one call, where the kernel lets a process advise itself (Linux 6.14 and later). A sandbox may
- * kill who makes a call that it does not know, so in one we make none. */
-static _Atomic bool no_vectors;
-
+/* Several ranges in one call, where the kernel lets a process advise itself (Linux 6.14 and later). */
 static bool purge_vector(const struct iovec *vector, size_t count, size_t bytes) {
-    if (count < 2 || atomic_load_explicit(&no_vectors, memory_order_relaxed) ||
-        prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0)
+    if (count < 2 || atomic_load_explicit(&no_vectors, memory_order_relaxed))
         return false;
     long done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD, vector, count, MADV_DONTNEED, 0);
     if (done == (long)bytes)
@@ -241,15 +279,21 @@ enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes) {
 bool os_is_mapped(uintptr_t addr) {
     int saved = errno;
     unsigned char resident;
+    if (!may_make_rare_calls())
+        return true;
     bool mapped = mincore((void *)align_down(addr, os_page_size()), 1, &resident) == 0 || errno != ENOMEM;
     errno = saved;
     return mapped;
 }
 
+static bool is_limited(int resource) {
+    struct rlimit limit;
+    return getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 bool os_address_space_is_limited(void) {
     int saved = errno;
-    struct rlimit limit;
-    bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    bool limited = may_make_rare_calls() && (is_limited(RLIMIT_AS) || is_limited(RLIMIT_DATA));
     errno = saved;
     return limited;
 }
@@ -270,6 +314,8 @@ bool os_membarrier(void) {
     if (os_membarrier_hook != NULL && !os_membarrier_hook())
         return false;
 #endif
+    if (!may_make_rare_calls())
+        return false;
     int saved = errno;
     long result = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     if (result != 0 && errno == EPERM &&

@@ -71,13 +71,6 @@ bool os_is_main_thread(void) {
     return getpid() == (pid_t)syscall(SYS_gettid);
 }
 
-bool os_is_sandboxed(void) {
-    int saved = errno;
-    bool sandboxed = prctl(PR_GET_SECCOMP) != 0;
-    errno = saved;
-    return sandboxed;
-}
-
 #if __GLIBC_PREREQ(2, 35)
 /* Without a lock, where dladdr takes the loader's. */
 static void *object_of(const void *address) {

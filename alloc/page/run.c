@@ -493,17 +493,16 @@ size_t runs_tick(struct runs *runs, bool all) {
 }
 
 void run_unmap_clean(struct runs *runs) {
-    size_t units;
+    bool unmapped = true; /* else the system has its limit of mappings: the same run would come again and again */
     lock_acquire(&runs->lock);
-    do {
+    while (unmapped && runs->root[RUN_CLEAN] != 0) {
         struct batch batch = {.count = 0};
-        units = 0;
-        if (runs->root[RUN_CLEAN] != 0) {
-            const struct run *run = run_at(runs, runs->root[RUN_CLEAN]);
-            hold(runs, &batch, run->head, run->head, run->units);
-            units = give_back(runs, &batch);
-        }
-    } while (units != 0);
+        const struct run *run = run_at(runs, runs->root[RUN_CLEAN]);
+        size_t unit = run->head;
+        hold(runs, &batch, run->head, unit, run->units);
+        give_back(runs, &batch);
+        unmapped = kind_at(runs, unit) == UNIT_NONE;
+    }
     lock_release(&runs->lock);
 }
 

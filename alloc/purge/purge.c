@@ -26,6 +26,7 @@ void purge_init(struct purge *purge, struct caches *caches, struct bins *bins, s
 /* Addresses go back too where they count against a limit. The program may set one at any time: what was free and
  * clean before then goes at the first look after. */
 static bool must_unmap(struct runs *runs) {
+    os_is_confined(); /* decides which system calls are made from here on */
     if (!atomic_load_explicit(&runs->unmap, memory_order_relaxed) && os_address_space_is_limited()) {
         atomic_store_explicit(&runs->unmap, true, memory_order_relaxed);
         run_unmap_clean(runs);

@@ -20,7 +20,6 @@ void scavenger_init(struct scavenger *scavenger, struct purge *purge, bool wante
     scavenger->purge = purge;
     scavenger->looked = looked;
     scavenger->wanted = wanted;
-    scavenger->sandboxed = os_is_sandboxed();
     scavenger->process = os_process_id();
     scavenger->born = os_clock(OS_NOW_COARSE);
     atomic_store(&scavenger->patience, PATIENCE);
@@ -118,8 +117,7 @@ static void start(struct scavenger *scavenger, const void *caller, bool frees) {
         return;
     /* A program that has entered a sandbox since it began may be killed for starting a thread. The start
      * allocates, and comes by here again. */
-    bool started =
-        os_is_sandboxed() == scavenger->sandboxed && os_start_thread(&scavenger->thread, run, scavenger);
+    bool started = !os_is_confined() && os_start_thread(&scavenger->thread, run, scavenger);
     change(scavenger, SCAVENGER_STARTING, started ? SCAVENGER_AWAKE : SCAVENGER_OFF);
     os_futex_wake_one((const uint32_t *)&scavenger->state);
 }

@@ -21,8 +21,7 @@ struct scavenger {
     _Atomic uint64_t next_look;                  /* by slow paths, where there is no thread */
     _Atomic bool main_will_tell; /* of the main thread's end we will hear, by the destructor of this key */
     pthread_key_t key;
-    bool wanted;    /* by the user */
-    bool sandboxed; /* from the start */
+    bool wanted; /* by the user */
     uint32_t process;
     uint64_t born;
     size_t inherited;        /* dirty bytes that were there at birth, of a forked child */

@@ -1,5 +1,6 @@
 /* System calls that a sandbox denies: membarrier, madvise, mremap, prctl, one by one and together, with EPERM and
- * with ENOSYS, from the start and later on. Allocation works all the same. */
+ * with ENOSYS, from the start and later on. Allocation works all the same. And a sandbox that a process enters
+ * later on and that kills it for whatever OpenSSH's sandbox kills for (sandbox-seccomp-filter.c). */
 #include "preload.h"
 
 #include <linux/filter.h>
@@ -32,6 +33,46 @@ static void deny(const struct denied *denied, int error) {
     CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "%s", denied->name);
     if (denied->numbers[0] == SYS_madvise)
         CHECK(madvise(NULL, 0, MADV_NORMAL) != 0 && errno == error);
+}
+
+static void allow_few(void) {
+    static const long allowed[] = {
+        SYS_brk,   SYS_mmap,   SYS_munmap, SYS_mremap,        SYS_mprotect,        SYS_madvise,
+        SYS_futex, SYS_getpid, SYS_gettid, SYS_clock_gettime, SYS_clock_nanosleep, SYS_rt_sigprocmask,
+        SYS_read,  SYS_write,  SYS_close,  SYS_exit,          SYS_exit_group,      SYS_getrandom,
+    };
+    enum { ALLOWED = sizeof allowed / sizeof *allowed };
+    struct sock_filter filter[2 * ALLOWED + 4];
+    unsigned short length = 0;
+    filter[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; i < ALLOWED; i++) {
+        filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], 0, 1);
+        filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    }
+    filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1);
+    filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES);
+    filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    struct sock_fprog program = {.len = length, .filter = filter};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+/* Grows the heap, frees what there is in many ways, and is old enough for a scavenger. */
+static void survive(void *argument) {
+    (void)argument;
+    allow_few();
+    for (size_t round = 0; round < 3; round++) {
+        exercise(round, 20000);
+        char *objects[400];
+        for (size_t i = 0; i < 400; i++) {
+            CHECK((objects[i] = malloc(100000)) != NULL);
+            fill(objects[i], 100000, i);
+        }
+        for (size_t i = 0; i < 400; i++)
+            free(objects[i]);
+        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+        malloc_trim(0);
+    }
 }
 
 static void *use(void *argument) {
@@ -90,6 +131,7 @@ int main(int argc, char **argv) {
         stay_level();
         return 0;
     }
+    in_child(survive, NULL);
     static const int errors[] = {EPERM, ENOSYS};
     for (size_t set = 0; set < sizeof sets / sizeof *sets; set++)
         for (size_t error = 0; error < 2; error++)
