@@ -62,8 +62,8 @@ enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes);
 /* Whether anything is mapped at addr, as far as the system tells. */
 bool os_is_mapped(uintptr_t addr);
 
-/* Whether mapped pages that nobody touched count against a limit: under RLIMIT_AS now, under strict overcommit
- * (vm.overcommit_memory = 2) always. */
+/* Whether mapped pages that nobody touched count against a limit: under RLIMIT_AS or RLIMIT_DATA now, under strict
+ * overcommit (vm.overcommit_memory = 2) always. */
 bool os_address_space_is_limited(void);
 bool os_overcommit_is_strict(void);
 

@@ -248,8 +248,9 @@ bool os_is_mapped(uintptr_t addr) {
 
 bool os_address_space_is_limited(void) {
     int saved = errno;
-    struct rlimit limit;
-    bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    struct rlimit space, data; /* the latter counts what is private and writable, touched or not */
+    bool limited = (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) ||
+                   (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY);
     errno = saved;
     return limited;
 }

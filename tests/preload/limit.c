@@ -1,7 +1,7 @@
-/* RLIMIT_AS, as `ulimit -v` sets it: allocate until there is no more, in many sizes and in threads, free all, and
- * again. Every round gets as much as the first of its size, and in the end the program can map for itself what was
- * freed. Arguments: the limit in MiB; "early": set before the program starts, "late": by the program, after it has
- * used and freed much. */
+/* RLIMIT_AS, as `ulimit -v` sets it, or RLIMIT_DATA, as `ulimit -d` does: allocate until there is no more, in many
+ * sizes and in threads, free all, and again. Every round gets as much as the first of its size, and in the end the
+ * program can map for itself what was freed. Arguments: the limit in MiB; "early": set before the program starts,
+ * "late": by the program, after it has used and freed much; "data": RLIMIT_DATA. */
 #include "preload.h"
 
 #include <stdatomic.h>
@@ -110,16 +110,18 @@ static void check_can_map(size_t bytes) {
 int main(int argc, char **argv) {
     begin(110);
     size_t limit = argument(argc, argv, 200) * MIB;
+    bool late = argc > 2 && strcmp(argv[2], "late") == 0, data = argc > 3 && strcmp(argv[3], "data") == 0;
+    int resource = data ? RLIMIT_DATA : RLIMIT_AS;
     struct rlimit now, wanted = {limit, limit};
-    CHECK(getrlimit(RLIMIT_AS, &now) == 0);
-    size_t floor = limit - status_bytes("VmSize"); /* what the program could have but for its malloc */
-    bool late = argc > 2 && strcmp(argv[2], "late") == 0;
+    CHECK(getrlimit(resource, &now) == 0);
+    size_t floor =
+        limit - status_bytes(data ? "VmData" : "VmSize"); /* what the program could have but for its malloc */
     if (now.rlim_cur != limit) {
         if (late) {
             use_and_free(limit * 3 / 4);
             exercise(2, 10000);
         }
-        CHECK(setrlimit(RLIMIT_AS, &wanted) == 0);
+        CHECK(setrlimit(resource, &wanted) == 0);
         if (late)
             malloc_trim(0);
         else
