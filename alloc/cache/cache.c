@@ -136,18 +136,13 @@ static void *empty(struct caches *caches, struct cache *cache) {
     return already_free;
 }
 
-/* Empties the magazines that were not used between two ticks; not the one that this slow path is about. */
-static void *trim(struct caches *caches, struct cache *cache, unsigned busy) {
-    void *already_free = NULL;
+/* At the first slow path after a tick. What a magazine holds comes from slabs as they were, and is handed out
+ * before the holes of denser ones; and a thread that does less by now has no use for limits that it earned before.
+ */
+static void *trim(struct caches *caches, struct cache *cache) {
     cache->trimmed = counter_get(&caches->ticks);
-    for (unsigned c = 1; c < CLASSES; c++) {
-        struct magazine *m = &cache->magazine[c];
-        if (c != busy && cache->traces[c] == magazine_trace(m)) {
-            void *bad = empty_magazine(caches, cache, c);
-            already_free = bad != NULL ? bad : already_free;
-        }
-        cache->traces[c] = magazine_trace(m);
-    }
+    void *already_free = empty(caches, cache);
+    cache->earned = cache->spent = 0;
     return already_free;
 }
 
@@ -191,9 +186,8 @@ static COLD void install(struct caches *caches, struct cache *cache) {
     atomic_store_explicit(&caches->awake, true, memory_order_release);
 }
 
-/* The calling thread's cache, locked and installed; makes it if there is none yet. NULL where it can have none.
- * The caller's slow path is about `class`; 0: about none. */
-static struct cache *lock_mine(struct caches *caches, unsigned class) {
+/* The calling thread's cache, locked and installed; makes it if there is none yet. NULL where it can have none. */
+static struct cache *lock_mine(struct caches *caches) {
     if (UNLIKELY(atomic_load_explicit(&caches->orphans, memory_order_relaxed)))
         adopt_orphans(caches);
     struct cache *cache = thread_own;
@@ -214,7 +208,7 @@ static struct cache *lock_mine(struct caches *caches, unsigned class) {
         already_free = empty(caches, cache);
         install(caches, cache);
     } else if (UNLIKELY(cache->trimmed != counter_get(&caches->ticks))) {
-        already_free = trim(caches, cache, class);
+        already_free = trim(caches, cache);
     }
     if (UNLIKELY(already_free != NULL)) {
         owned_lock_leave(&cache->lock);
@@ -240,7 +234,7 @@ static size_t widen(const struct caches *caches, struct cache *cache, unsigned c
 }
 
 void *cache_refill(struct caches *caches, unsigned class) {
-    struct cache *cache = lock_mine(caches, class);
+    struct cache *cache = lock_mine(caches);
     if (UNLIKELY(cache == NULL)) {
         void *p;
         return bin_refill(caches->bins, class, 1, &p) != 0 ? p : NULL;
@@ -275,7 +269,7 @@ static void *empty_older(struct caches *caches, struct cache *cache, unsigned cl
 }
 
 void cache_overflow(struct caches *caches, unsigned class, void *p) {
-    struct cache *cache = lock_mine(caches, class);
+    struct cache *cache = lock_mine(caches);
     void *already_free = NULL;
     if (UNLIKELY(cache == NULL)) {
         already_free = bin_flush(caches->bins, class, 1, &p);
@@ -308,7 +302,7 @@ bool cache_holds(const struct caches *caches, unsigned class, const void *p, siz
 }
 
 void cache_flush(struct caches *caches) {
-    struct cache *cache = lock_mine(caches, 0);
+    struct cache *cache = lock_mine(caches);
     if (cache == NULL)
         return;
     void *already_free = empty(caches, cache);
@@ -383,7 +377,7 @@ size_t caches_in_use(struct caches *caches) {
 void cache_check(struct caches *caches) {
     if (thread_own == NULL)
         return;
-    struct cache *cache = lock_mine(caches, 0);
+    struct cache *cache = lock_mine(caches);
     for (unsigned c = 1; c < CLASSES; c++) {
         slot *first = slots_of(caches, cache, c), *top = top_of(&cache->magazine[c]);
         VERIFY(slot_get(first - 1) == NULL);

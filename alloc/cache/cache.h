@@ -31,8 +31,7 @@ struct cache {
     size_t earned;                    /* bytes by which magazines may still widen */
     size_t spent;                     /* and by which they have */
     _Atomic uint32_t trace;           /* of all magazines, at the last tick */
-    uint32_t traces[CLASSES];         /* of each, when the owner looked last, */
-    size_t trimmed;                   /* at this tick */
+    size_t trimmed;                   /* at this tick the owner emptied it last */
     struct {                          /* an object that the owner may or may not have popped (revoke.c) */
         unsigned class;               /* 0: none */
         slot *top;
