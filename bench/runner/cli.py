@@ -130,22 +130,31 @@ def restore(saved):
     return kept, used, [plan.Task(*task) for task in saved["tasks"]]
 
 
+def write_all(store, whole):
+    """Whether there was room for it."""
+    try:
+        store.write("results.json", results.dumps(whole))
+        results.write_csv(store, whole)
+        for line in report.write(store, whole):
+            print(line)
+    except BenchError as error:
+        say(f"{error}; when there is room: neap bench report {store.directory}")
+        return False
+    return True
+
+
 def finish(store, saved, runs, assertions):
-    """Writes and prints what there is; answers the exit status."""
+    """Prints and writes what there is; answers the exit status."""
     whole = results.whole(saved, runs)
-    store.write("results.json", results.dumps(whole))
-    results.write_csv(store, whole)
-    written = report.write(store, whole)
-    print(table.render(whole))
-    for line in written:
-        print(line)
+    print(table.render(whole), flush=True)  # first: it needs no disk
+    is_written = write_all(store, whole)
     failed = expressions.check_all(assertions, whole)
     if failed:
         return WORSE
     bad = [run for run in runs if run["status"] not in (execute.OK, execute.CANNOT)]
     if not any(run["status"] == execute.OK for run in runs):
         return USAGE
-    return SOME_FAILED if bad else GOOD
+    return SOME_FAILED if bad or not is_written else GOOD
 
 
 def interrupt(*_):

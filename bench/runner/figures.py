@@ -73,8 +73,8 @@ FIGURES = (
     Figure("throughput", "throughput", "/s", "cost", "requests a second at full load", True, 0),
     Figure("p99_ms", "p99", "ms", "cost", "99th percentile of the requests' durations"),
     Figure("least_limit_mb", "least limit", "MB", "limit", "least memory limit under which it completes", decimals=1),
-    Figure("placement", "F / L", "×", "placement", "page floor over live bytes: how well it places"),
-    Figure("retention", "R / F", "×", "placement", "resident over page floor: how well it returns"),
+    Figure("placement", "placement F/L", "×", "placement", "page floor over live bytes: how well it places"),
+    Figure("retention", "return R/F", "×", "placement", "resident over page floor: how well it returns"),
 )
 BY_KEY = {figure.key: figure for figure in FIGURES}
 # The last two need no figure of the workload's own, so every workload can be judged by them.

@@ -4,8 +4,11 @@ The C side is bench/scenarios/page.h.
 """
 
 import mmap
+import os
 import struct
 from typing import NamedTuple
+
+from .errors import BenchError
 
 SIZE = 4096
 MAGIC = b"nbpage1\0"
@@ -31,7 +34,10 @@ class Page:
     def __init__(self, path):
         self.path = path
         with open(path, "w+b") as file:
-            file.truncate(SIZE)
+            try:
+                os.posix_fallocate(file.fileno(), 0, SIZE)  # a hole could not be filled where the disk is full
+            except OSError as error:
+                raise BenchError(f"{path}: {error.strerror}") from error
             self._map = mmap.mmap(file.fileno(), SIZE)
         self._map[: len(MAGIC)] = MAGIC
 

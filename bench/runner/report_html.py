@@ -203,11 +203,11 @@ def figure_table(rows, cells):
             )
         flags = "; ".join(cells[name].flags) if name in cells else ""
         body.append(
-            f"<tr{' class=ours' if name == OURS else ''}><th>{chip(name)}</th>{''.join(columns)}<td class='flags'>"
-            f"{escape(flags)}</td></tr>"
+            f"<tr{' class=ours' if name == OURS else ''}><th>{chip(name)}</th><td class='flags'>{escape(flags)}</td>"
+            f"{''.join(columns)}</tr>"
         )
     return (
-        f"<div class='scroll'><table class='figures'><thead><tr><th></th>{head}<th></th></tr></thead>"
+        f"<div class='scroll'><table class='figures'><thead><tr><th></th><th></th>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 

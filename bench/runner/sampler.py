@@ -13,6 +13,7 @@ from .proc import NO_ROLLUP, Tree
 LOOK_SECONDS = 0.02
 SAMPLE_SECONDS = 0.05
 WALK_SHARE = 0.006
+TRIES = 3  # for a sample that lies within one phase
 COLUMNS = (
     "t",  # seconds since the command was started
     "phase",  # index into the phases
@@ -78,10 +79,19 @@ class Sampler:
         self.state = self._page.read()
         self._note_phase(time.monotonic())
 
+    def _counts_in_one_phase(self, now):
+        """What was read while the workload went on to its next phase belongs to neither: where the last sample of
+        `start` is one of these, all later ones would be too low."""
+        for _ in range(TRIES):
+            self.state = self._page.read()
+            self._note_phase(now)
+            counts = self._tree.each(lambda process: process.counts())
+            if self._page.phase() == self.state.phase:
+                break
+        return counts
+
     def _sample(self, now):
-        self.state = self._page.read()
-        self._note_phase(now)
-        counts = self._tree.each(lambda process: process.counts())
+        counts = self._counts_in_one_phase(now)
         if not counts or self._page.read().done:  # what it frees as it ends is no figure
             return
         if now >= self._next_walk:

@@ -141,6 +141,30 @@ class UnderWay(unittest.TestCase):
         self.assertIn("dies under neap: failed: exit status 1: redis died, killed by signal 11", done.stderr)
         self.assertEqual(list(results("dies")["summary"]), ["cycles"])
 
+    @unittest.skipUnless(
+        subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode == 0,
+        "mounting is not permitted here",
+    )
+    def test_a_disk_too_small_for_the_report(self):
+        """Room for the runs, none for results.json."""
+        out = support.path("small")
+        os.mkdir(out)
+        mounted = 'mount -t tmpfs -o size=24k none "$0" && exec "$@"'
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", mounted, out]
+            + support.bench_command(
+                "--program", workloads(), "--workloads", "cycles", "--allocators", "glibc,neap", "--out", out + "/x"
+            ),
+            env=support.environment(),
+            capture_output=True,
+            text=True,
+            timeout=support.TIMEOUT,
+        )
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertRegex(done.stderr, r"no space left for .*; when there is room: neap bench report .*/small/x")
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertIn("the same work twelve times", done.stdout)
+
     @unittest.skipUnless(os.geteuid() == 0, "needs root to become somebody else")
     def test_no_permission_for_limits(self):
         os.chmod(support.TMP, 0o755)

@@ -1,8 +1,10 @@
 """Memory limits: what is read of /proc, the search, and the real thing where it is permitted."""
 
 import os
+import shutil
 import tempfile
 import unittest
+import unittest.mock
 
 import support
 from runner import limits
@@ -39,6 +41,75 @@ class Where(unittest.TestCase):
                 file.write("cpu io\n")
             with self.assertRaisesRegex(limits.NoLimits, f"{base} has no memory controller"):
                 limits.Limits(mounts=V2.format(base), own="0::/\n")
+
+
+class Version2(unittest.TestCase):
+    """A hierarchy made up of plain files: where the kernel has given memory to version 1, there is no real one."""
+
+    FILES = {"memory.max": "max\n", "memory.swap.max": "max\n", "cgroup.procs": "", "memory.events": "oom 1\noom_kill 0\n"}
+
+    def setUp(self):
+        self.root = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.root)
+        self.put(self.root, "cgroup.controllers", "cpu memory\n")
+        self.put(self.root, "cgroup.subtree_control", "")
+        make, take = os.mkdir, os.rmdir
+
+        def mkdir(path, *more):  # the kernel's files come and go with their directory
+            make(path, *more)
+            for name, text in self.FILES.items():
+                self.put(path, name, text)
+
+        def rmdir(path, **more):
+            for name in self.FILES if not more else ():
+                os.unlink(os.path.join(path, name))
+            take(path, **more)
+
+        for name, stands_in in (("mkdir", mkdir), ("rmdir", rmdir)):
+            patch = unittest.mock.patch.object(limits.os, name, stands_in)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def put(self, directory, name, text):
+        with open(os.path.join(directory, name), "w") as file:
+            file.write(text)
+
+    def text(self, *names):
+        with open(os.path.join(self.root, *names)) as file:
+            return file.read().rstrip("\n")
+
+    def limits(self, own="0::/\n"):
+        return limits.Limits(mounts=V2.format(self.root), own=own)
+
+    def test_limit_is_set_with_swap_and_taken_away(self):
+        found = self.limits()
+        self.assertEqual((found.version, found.base), (2, self.root))
+        self.assertEqual(self.text("cgroup.subtree_control"), "+memory")
+        with found.cgroup(50_000_000) as cgroup:
+            self.assertTrue(self.text(cgroup.path, "memory.max").startswith("50000000"))
+            self.assertTrue(self.text(cgroup.path, "memory.swap.max").startswith("0"))
+            self.assertEqual(cgroup.procs_file(), os.path.join(cgroup.path, "cgroup.procs"))
+            self.assertEqual(cgroup.kills(), 0)
+            self.put(cgroup.path, "memory.events", "low 0\nhigh 0\nmax 7\noom 2\noom_kill 2\noom_group_kill 0\n")
+            self.assertEqual(cgroup.kills(), 2)
+        self.assertEqual(sorted(os.listdir(self.root)), ["cgroup.controllers", "cgroup.subtree_control"])
+
+    def test_own_cgroup_first_and_the_root_where_that_holds_processes(self):
+        """A cgroup that holds processes hands on no controller."""
+        own = os.path.join(self.root, "session")
+        os.mkdir(own)
+        for name in ("cgroup.controllers", "cgroup.subtree_control"):
+            shutil.copy(os.path.join(self.root, name), own)
+        self.assertEqual(self.limits("0::/session\n").base, own)
+        os.unlink(os.path.join(own, "cgroup.subtree_control"))
+        os.symlink("/dev/full", os.path.join(own, "cgroup.subtree_control"))
+        self.assertEqual(self.limits("0::/session\n").base, self.root)
+
+    def test_without_swap_accounting(self):
+        with unittest.mock.patch.dict(self.FILES):
+            del self.FILES["memory.swap.max"]
+            with self.limits().cgroup(50_000_000) as cgroup:
+                self.assertFalse(os.path.exists(os.path.join(cgroup.path, "memory.swap.max")))
 
 
 class Search(unittest.TestCase):

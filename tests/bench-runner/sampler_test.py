@@ -1,10 +1,14 @@
 """The sampler against what is known: twenty allocations, memory of a known size, and what it costs itself."""
 
+import os
 import subprocess
+import tempfile
+import time
 import unittest
 
 import support
-from runner import proc
+from runner import page, proc
+from runner.sampler import Sampler
 
 SIZES = (
     1,
@@ -90,6 +94,31 @@ class Memory(unittest.TestCase):
         shared = sum(rollup.shared_anonymous for rollup in tree.each(lambda process: process.rollup()))
         resident = sum(each.anonymous for each in counts) - shared
         self.assertTrue(50 * MB < resident < 75 * MB, resident)
+
+
+class PhaseChange(unittest.TestCase):
+    def test_a_sample_belongs_to_one_phase(self):
+        """The workload leaves `start` just while its memory is read."""
+        with tempfile.TemporaryDirectory() as directory, page.Page(os.path.join(directory, "page")) as shared:
+            state = shared.read()._replace(phase=1, phase_name="start")
+            shared.read, shared.phase = lambda: state, lambda: state.phase
+            sampler = Sampler(shared, os.getpid(), time.monotonic())
+            self.addCleanup(sampler.close)
+            resident = [10]
+
+            def each(_):
+                nonlocal state
+                found = [proc.Counts(resident[0], resident[0], 0, 0, 1)]
+                if len(sampler.samples["t"]) == 1 and state.phase == 1:
+                    state, resident[0] = state._replace(phase=2, phase_name="peak"), 999
+                    found = [proc.Counts(999, 999, 0, 0, 1)]
+                return found
+
+            sampler._tree.each, sampler._walk = each, lambda: None
+            for _ in range(3):
+                sampler._sample(time.monotonic())
+        self.assertEqual(sampler.samples["resident"], [10, 999, 999])
+        self.assertEqual(sampler.samples["phase"], [0, 1, 1])
 
 
 class Cost(unittest.TestCase):
