@@ -131,7 +131,7 @@ void exercise(uint64_t seed, size_t steps) {
 }
 
 void child_begins(void) {
-    alarm(30);
+    alarm(60);
 }
 
 void reap(pid_t child) {
