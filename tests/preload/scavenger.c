@@ -185,7 +185,8 @@ static void returns_without_a_thread(void) {
 static void child_has_its_own(void *unused) {
     (void)unused;
     CHECK(each_task(NULL) == 1);
-    work(150);
+    wait_ms(150);
+    work(2);
     burst_and_return();
     CHECK(has_scavenger());
 }
@@ -227,7 +228,8 @@ static void odd_children(void) {
     child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
     if (child == 0) {
         alarm(60);
-        work(300);
+        wait_ms(150);
+        work(2);
         _exit(0);
     }
     reap(child);
@@ -258,7 +260,8 @@ static void files_are_closed(void) {
 
 /* What is refused to a process with threads. */
 static void namespaces_are_changed(void) {
-    work(300);
+    wait_ms(150);
+    work(2);
     if (unshare(CLONE_NEWUSER) != 0) {
         CHECK(errno == EPERM || errno == ENOSYS || errno == ENOSPC);
         return;
@@ -444,7 +447,7 @@ static void add_options(const char *options) {
 }
 
 int main(int argc, char **argv) {
-    begin(argc > 1 ? 100 : 600); /* a case, all of them */
+    begin(argc > 1 ? 200 : 800); /* a case, all of them */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (argc > 1 && strcmp(argv[1], cases[i].name) == 0) {
             cases[i].run();
