@@ -115,6 +115,13 @@ static bool comes_true(bool (*is_so)(void)) {
     }
 }
 
+/* And does not wait for a processor. */
+static bool sleeps_on(void) {
+    unsigned long looks = count_looks();
+    wait_ms(2000);
+    return count_looks() == looks && strstr(scavenger, "\nState:\tS") != NULL;
+}
+
 static size_t resident_before;
 
 static bool is_returned(void) {
@@ -151,12 +158,6 @@ static void returns_in_silence(void) {
     CHECK(has_scavenger());
     CHECK(comes_true(has_published), "flags %#x, pages %zu back", library_state()->flags,
           (size_t)library_state()->returned_pages);
-}
-
-static bool sleeps_on(void) {
-    unsigned long looks = count_looks();
-    wait_ms(2000);
-    return count_looks() == looks;
 }
 
 static void sleeps_when_all_is_done(void) {
@@ -213,7 +214,8 @@ static void thread_forks(void) {
     CHECK(pthread_create(&thread, NULL, fork_in_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
 }
 
-/* A child in our memory, and one that libraries are not told of. */
+/* A child in our memory, and one that libraries are not told of: that can free and allocate only if the thread
+ * held no lock when it began. */
 static void odd_children(void) {
     resident_before = status_bytes("VmRSS");
     wait_ms(150);
@@ -225,6 +227,7 @@ static void odd_children(void) {
     reap(child);
     CHECK(!has_scavenger());
     burst_and_return();
+    CHECK(comes_true(sleeps_on));
     child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
     if (child == 0) {
         alarm(60);
