@@ -87,7 +87,7 @@ class Run:
         return self.field(72, "<Q")
 
     def wait_for(self, phase):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 100
         while self.phase() != phase:
             if self.process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"phase {phase} did not come: {self.finish()}")
@@ -116,7 +116,7 @@ class Run:
         return found
 
     def wait_until_gone(self):
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while self.processes() and time.monotonic() < until:
             time.sleep(0.02)
         return not self.processes()
