@@ -356,6 +356,11 @@ class Trouble(Case):
                     run.process.send_signal(number)
                     self.assert_fails(run, 128 + number, "interrupted")
 
+    def test_interrupted_while_it_starts_a_server(self):
+        patch = "import os, signal; os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))"
+        with Run("--run", "tcp-conn-asyncio", *TINY, patch=patch) as run:
+            self.assert_fails(run, 128 + signal.SIGTERM, "interrupted")
+
     def test_driver_is_killed(self):
         for name in ("client-churn-one", "redis-mixed"):
             if not installed(apps.all_worlds()[name][0]):
