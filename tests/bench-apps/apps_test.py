@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import uuid
@@ -32,6 +33,7 @@ sys.path.insert(0, APPS)
 import apps  # noqa: E402
 import bench  # noqa: E402
 import needs  # noqa: E402
+from worlds import redis_mixed  # noqa: E402
 
 
 def installed(world):
@@ -343,6 +345,15 @@ class Trouble(Case):
             run.wait_for("silent")
             os.kill(run.server(), signal.SIGSTOP)
             self.assert_fails(run, 1, "did not stop within 1 s")
+
+    def test_redis_that_opens_its_socket_late(self):
+        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as late:
+            path = os.path.join(directory, "redis.sock")
+            late.bind(path)
+            opening = threading.Timer(0.3, late.listen)
+            opening.start()
+            with redis_mixed.Client(path):
+                opening.join()
 
     def test_interrupted(self):
         phases = ("start", "cycle-1", "peak", "silent")
