@@ -450,7 +450,7 @@ static void add_options(const char *options) {
 }
 
 int main(int argc, char **argv) {
-    begin(argc > 1 ? 200 : 800); /* a case, all of them */
+    begin(argc > 1 ? 40 : 160); /* a case, all of them */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (argc > 1 && strcmp(argv[1], cases[i].name) == 0) {
             cases[i].run();
