@@ -21,8 +21,22 @@ CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 prctl = ctypes.CDLL(None).prctl
 
 
-def die_with_parent():
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+
+
+def start(argv, **settings):
+    """A process that dies with us. What a signal's handler raises in the midst of a fork would be lost: Python's
+    modules have functions called there whose exceptions are ignored. So signals wait."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+
+    def in_child():
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        return subprocess.Popen(argv, preexec_fn=in_child, **settings)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def clean_environment():
@@ -68,14 +82,13 @@ class Child:
         self.name = name
         self._log = os.path.join(directory, f"{name}.log")
         with open(self._log, "ab") as log:
-            self.process = subprocess.Popen(
+            self.process = start(
                 argv,
                 env=environment,
                 cwd=directory,
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipes or output else log,
                 stderr=log,
-                preexec_fn=die_with_parent,
                 start_new_session=True,  # Ctrl-C goes to us alone, and we end the children
             )
         self.pid = self.process.pid

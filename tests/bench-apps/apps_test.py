@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import uuid
@@ -32,6 +33,7 @@ sys.path.insert(0, APPS)
 import apps  # noqa: E402
 import bench  # noqa: E402
 import needs  # noqa: E402
+from worlds import redis_mixed  # noqa: E402
 
 
 def installed(world):
@@ -87,7 +89,7 @@ class Run:
         return self.field(72, "<Q")
 
     def wait_for(self, phase):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 100
         while self.phase() != phase:
             if self.process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"phase {phase} did not come: {self.finish()}")
@@ -116,7 +118,7 @@ class Run:
         return found
 
     def wait_until_gone(self):
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while self.processes() and time.monotonic() < until:
             time.sleep(0.02)
         return not self.processes()
@@ -344,6 +346,15 @@ class Trouble(Case):
             os.kill(run.server(), signal.SIGSTOP)
             self.assert_fails(run, 1, "did not stop within 1 s")
 
+    def test_redis_that_opens_its_socket_late(self):
+        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as late:
+            path = os.path.join(directory, "redis.sock")
+            late.bind(path)
+            opening = threading.Timer(0.3, late.listen)
+            opening.start()
+            with redis_mixed.Client(path):
+                opening.join()
+
     def test_interrupted(self):
         phases = ("start", "cycle-1", "peak", "silent")
         for name in ("client-churn-one", "redis-mixed", "py-burst", "long-conn-all", "nginx-static"):
@@ -355,6 +366,11 @@ class Trouble(Case):
                     self.assertIn(run.server(), run.processes())
                     run.process.send_signal(number)
                     self.assert_fails(run, 128 + number, "interrupted")
+
+    def test_interrupted_while_it_starts_a_server(self):
+        patch = "import os, signal; os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))"
+        with Run("--run", "tcp-conn-asyncio", *TINY, patch=patch) as run:
+            self.assert_fails(run, 128 + signal.SIGTERM, "interrupted")
 
     def test_driver_is_killed(self):
         for name in ("client-churn-one", "redis-mixed"):

@@ -22,7 +22,7 @@ def started(out, *arguments):
     )
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=100):
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
@@ -44,7 +44,7 @@ class Interrupted(unittest.TestCase):
         runs = support.path("resumed/runs.jsonl")
         wait_for(lambda: lines_of(runs) >= 1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=100)
         self.assertEqual(process.returncode, 130, err)
         self.assertRegex(err, r"interrupted after [123] of 4 runs; go on with: neap bench --resume ")
         self.assertTrue(os.path.exists(support.path("resumed/report.html")))
@@ -130,7 +130,7 @@ while :; do sleep 0.1; done
         wait_for(lambda: lines_of(runs) >= 1)
         os.rename(runs, runs + ".kept")
         os.symlink("/dev/full", runs)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=100)
         self.assertEqual(process.returncode, 3, err)
         self.assertIn(f"no space left for {runs}; the runs that are there are kept", err)
         self.assertNotIn("Traceback", err)

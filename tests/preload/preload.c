@@ -24,7 +24,7 @@ size_t library_page(void) {
 }
 
 void begin(unsigned seconds) {
-    alarm(seconds);
+    alarm(seconds * 5);
     const struct neap_state *state = library_state();
     CHECK(state != NULL, "libneap.so is not in this process: LD_PRELOAD=%s", getenv("LD_PRELOAD"));
     CHECK((state->flags & NEAP_STATE_IN_FRONT) != 0, "another malloc is in front of neap's");
@@ -131,7 +131,7 @@ void exercise(uint64_t seed, size_t steps) {
 }
 
 void child_begins(void) {
-    alarm(30);
+    alarm(150);
 }
 
 void reap(pid_t child) {

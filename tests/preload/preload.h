@@ -45,7 +45,7 @@ void fail(const char *file, int line, const char *what, const char *format, ...)
 #define CHECK(x, ...) ((x) ? (void)0 : fail(__FILE__, __LINE__, #x, " " __VA_ARGS__))
 
 /* Every program's first step: the process's malloc is neap's, NEAP_OPTIONS=page_size:N is obeyed. Ends the process
- * after so many seconds, whatever it is stuck in. */
+ * after five times so many seconds, which are plenty on a free machine, whatever it is stuck in. */
 void begin(unsigned seconds);
 
 /* The library's words of itself; NULL where it is not there. Allocates nothing. */

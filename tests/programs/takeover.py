@@ -11,7 +11,8 @@ import time
 READY, IN_FRONT = 1, 2
 LAYOUT = struct.Struct("=8sII16sQQ")  # struct neap_state in neap.h
 POLL = 0.01
-LONG_ENOUGH = 1.0  # seconds in which every process has allocated something
+LONG_ENOUGH = 1.0  # seconds in which every process has allocated something …
+TICKS = 10  # … unless a busy machine has kept it from running: it waits for a processor, and has used little of one
 
 
 @dataclasses.dataclass
@@ -94,6 +95,15 @@ def descendants(pid):
     return found
 
 
+def could_run(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] == "S" or int(fields[11]) + int(fields[12]) >= TICKS
+
+
 class Watch(threading.Thread):
     """Looks at a process and all that descend from it until stopped. Every process is named by its executable."""
 
@@ -130,7 +140,7 @@ class Watch(threading.Thread):
             name = os.path.basename(executable)
             self.taken[name] = self.taken.get(name, 0) + 1
             self.without.discard(key)
-        elif now - self.first_seen.setdefault(key, now) > LONG_ENOUGH:
+        elif now - self.first_seen.setdefault(key, now) > LONG_ENOUGH and could_run(pid):
             self.without.add(key)
 
     def stop(self):

@@ -32,8 +32,19 @@ class Client:
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(REPLY_TIMEOUT)
-        self._socket.connect(path)
+        self._connect(path)
         self._replies = self._socket.makefile("rb")
+
+    def _connect(self, path):
+        """redis listens here a moment after it does at its port."""
+        until = time.monotonic() + REPLY_TIMEOUT
+        while True:
+            try:
+                return self._socket.connect(path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def __enter__(self):
         return self
