@@ -23,6 +23,9 @@ enum { NEITHER, REFILLED, OVERFLOWED };
 /* Unused caches that keep their pages for the next thread. */
 enum { UNUSED_WARM = 8 };
 
+#define OFFSET(class) (uint16_t)((class) * sizeof(struct magazine))
+const uint16_t magazine_offsets[CLASS_TABLE_BYTES / CLASS_GRAIN + 1] = CLASS_TABLE(OFFSET);
+
 static const slot no_slots[2];
 const struct cache absent_cache = {
     .magazine = {[0 ... CLASSES - 1] = {.top = (slot *)&no_slots[1], .end = (slot *)&no_slots[1]}},

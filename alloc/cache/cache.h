@@ -19,9 +19,9 @@ struct magazine {
 };
 
 struct cache {
-    struct magazine magazine[CLASSES];
-    struct owned_lock lock; /* held by the owner in its slow paths, and by who takes the cache back */
-    _Atomic bool installed; /* the owner's thread_cache leads here; changed under the lock */
+    struct magazine magazine[CLASSES]; /* first: see cache_magazine */
+    struct owned_lock lock;            /* held by the owner in its slow paths, and by who takes the cache back */
+    _Atomic bool installed;            /* the owner's thread_cache leads here; changed under the lock */
     bool in_use;
     uint8_t last[CLASSES]; /* what the slow path was that a magazine had last */
     uint32_t number;
@@ -70,13 +70,29 @@ void caches_init(struct caches *caches, struct bins *bins);
 #define STORED_BEFORE_MEMBARRIER memory_order_relaxed
 #endif
 
-/* An object of that class from the calling thread's cache; NULL where the magazine is empty. */
-static inline void *cache_pop(unsigned class) {
-    struct cache *cache = atomic_load_explicit(&thread_cache, memory_order_relaxed);
+/* What a slot holds, for a comparison: compilers fold no atomic load into one. */
+static inline void *slot_peek(const slot *s) {
+#ifdef __SANITIZE_THREAD__
+    return atomic_load_explicit(s, memory_order_relaxed);
+#else
+    return *(void *const *)s;
+#endif
+}
+
+/* Where the calling thread's magazine of a class is, which is given by how far it lies behind its cache's first.
+ */
+static inline struct magazine *cache_magazine(size_t offset) {
+    return (struct magazine *)((char *)atomic_load_explicit(&thread_cache, memory_order_relaxed) + offset);
+}
+
+/* cache_magazine's offsets for the sizes up to CLASS_TABLE_BYTES, as class_table has the classes. */
+extern const uint16_t magazine_offsets[CLASS_TABLE_BYTES / CLASS_GRAIN + 1];
+
+/* NULL where the magazine is empty. */
+static inline void *magazine_pop(struct magazine *m) {
     lock_jitter_here();
-    struct magazine *m = &cache->magazine[class];
     slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
-    if (UNLIKELY(atomic_load_explicit(&top[-1], memory_order_relaxed) == NULL))
+    if (UNLIKELY(slot_peek(&top[-1]) == NULL))
         return NULL;
     lock_jitter_here();
     atomic_store_explicit(&m->top, top - 1, STORED_BEFORE_MEMBARRIER);
@@ -89,20 +105,27 @@ static inline void *cache_pop(unsigned class) {
     return p;
 }
 
-/* Keeps an object of that class in the calling thread's cache. False where the magazine is full, or where the
- * object was pushed last before and is now freed twice. */
-static inline bool cache_push(unsigned class, void *p) {
-    struct cache *cache = atomic_load_explicit(&thread_cache, memory_order_relaxed);
+/* An object of that class from the calling thread's cache; NULL where the magazine is empty. */
+static inline void *cache_pop(unsigned class) {
+    return magazine_pop(cache_magazine(class * sizeof(struct magazine)));
+}
+
+/* False where the magazine is full, or where the object was pushed last before and is now freed twice. */
+static inline bool magazine_push(struct magazine *m, void *p) {
     lock_jitter_here();
-    struct magazine *m = &cache->magazine[class];
     slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
-    if (UNLIKELY(top == m->end || atomic_load_explicit(&top[-1], memory_order_relaxed) == p))
+    if (UNLIKELY(top == m->end || slot_peek(&top[-1]) == p))
         return false;
     atomic_store_explicit(top, p, memory_order_relaxed);
     lock_jitter_here();
     /* A forked child may find us between the two: the slot must be there before it counts. */
     atomic_store_explicit(&m->top, top + 1, memory_order_release);
     return true;
+}
+
+/* Keeps an object of that class in the calling thread's cache. False as magazine_push. */
+static inline bool cache_push(unsigned class, void *p) {
+    return magazine_push(cache_magazine(class * sizeof(struct magazine)), p);
 }
 
 /* cache_pop where the magazine is empty: fills it first. NULL where the system refuses memory. */

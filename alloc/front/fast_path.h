@@ -6,8 +6,9 @@
 
 /* An object from the thread's cache, or NULL. */
 static inline void *fast_pop(size_t size) {
-    return LIKELY(size <= CLASS_TABLE_BYTES) ? cache_pop(class_table[(size + CLASS_GRAIN - 1) / CLASS_GRAIN])
-                                             : NULL;
+    if (UNLIKELY(size > CLASS_TABLE_BYTES))
+        return NULL;
+    return magazine_pop(cache_magazine(magazine_offsets[(size + CLASS_GRAIN - 1) / CLASS_GRAIN]));
 }
 
 /* These two are part of their callers, so that CALLER is who called those. */
@@ -17,8 +18,11 @@ static inline __attribute__((always_inline)) void *fast_alloc(size_t size) {
 }
 
 static inline __attribute__((always_inline)) void fast_free(void *p, const char *function) {
-    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
-    if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(cache_push(kind, p)))
+    /* Divisors and magazines are of one size, so that one offset serves both. */
+    _Static_assert(sizeof(struct divisor) == sizeof(struct magazine), "of one size");
+    size_t offset = unit_kind_at(&heap.runs.space.map, p) * sizeof(struct divisor);
+    const struct divisor *d = (const struct divisor *)((const char *)heap.bins.divisors + offset);
+    if (LIKELY(is_object_start(d, p)) && LIKELY(magazine_push(cache_magazine(offset), p)))
         return;
     heap_free(p, function, CALLER);
 }

@@ -1,12 +1,8 @@
 /* The tables of size_class.h. No locks; constant after start. */
 #include "slab/size_class.h"
 
-#define ROW1(grains)  (uint8_t)((grains) == 0 ? 1 : CLASS_OF((grains) == 0 ? 1 : (grains)*CLASS_GRAIN))
-#define ROW4(grains)  ROW1(grains), ROW1((grains) + 1), ROW1((grains) + 2), ROW1((grains) + 3)
-#define ROW16(grains) ROW4(grains), ROW4((grains) + 4), ROW4((grains) + 8), ROW4((grains) + 12)
-
-const uint8_t class_table[CLASS_TABLE_BYTES / CLASS_GRAIN + 1] = {ROW16(0), ROW16(16), ROW16(32), ROW16(48),
-                                                                  ROW1(64)};
+#define CLASS(class) (uint8_t)(class)
+const uint8_t class_table[CLASS_TABLE_BYTES / CLASS_GRAIN + 1] = CLASS_TABLE(CLASS);
 
 _Static_assert(CLASS_BYTES(CLASSES - 1) == CLASS_MAX_BYTES, "the last class is the largest size");
 _Static_assert(CLASS_OF(CLASS_MAX_BYTES) == CLASSES - 1, "and the largest size is of the last class");

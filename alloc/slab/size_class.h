@@ -31,7 +31,14 @@ _Static_assert(CLASSES - 1 <= UNIT_LAST_CLASS, "every class is a kind of unit");
                          : ((size_t)(CLASS_STEPS + 1 + ((c)-CLASS_LINEAR - 1) % CLASS_STEPS)                      \
                             << (4 + ((c)-CLASS_LINEAR - 1) / CLASS_STEPS)))
 
-/* CLASS_OF for the sizes up to CLASS_TABLE_BYTES, by size in grains, rounded up; size 0 is of class 1. */
+/* OF(class) of all sizes up to CLASS_TABLE_BYTES, by size in grains, rounded up; size 0 is of class 1. */
+#define CLASS_ROW1(of, g)  of((g) == 0 ? 1 : CLASS_OF((g) == 0 ? 1 : (g)*CLASS_GRAIN))
+#define CLASS_ROW4(of, g)  CLASS_ROW1(of, g), CLASS_ROW1(of, g + 1), CLASS_ROW1(of, g + 2), CLASS_ROW1(of, g + 3)
+#define CLASS_ROW16(of, g) CLASS_ROW4(of, g), CLASS_ROW4(of, g + 4), CLASS_ROW4(of, g + 8), CLASS_ROW4(of, g + 12)
+#define CLASS_TABLE(of)                                                                                           \
+    { CLASS_ROW16(of, 0), CLASS_ROW16(of, 16), CLASS_ROW16(of, 32), CLASS_ROW16(of, 48), CLASS_ROW1(of, 64) }
+_Static_assert(CLASS_TABLE_BYTES / CLASS_GRAIN == 64, "as many as CLASS_TABLE has, and one");
+
 extern const uint8_t class_table[CLASS_TABLE_BYTES / CLASS_GRAIN + 1];
 
 static inline unsigned size_class(size_t size) {
