@@ -4,9 +4,9 @@
 
 #include "cache/cache.h"
 
-/* How much one magazine may hold: bytes of objects and number of slots. Larger ones were no faster and spoil
- * placement: 64 KiB a class left a page floor of 20.4 MB after a connection staircase, 8 KiB 13.7 MB. */
-enum { MAGAZINE_BYTES = 8 << 10, MAGAZINE_SLOTS = 64 };
+/* How much one magazine may hold: bytes of objects and number of slots. Larger ones spoil placement
+ * (docs/decisions/0005-fixed-magazines.md). */
+enum { MAGAZINE_BYTES = 16 << 10, MAGAZINE_SLOTS = 64 };
 
 /* What thread_cache points to before a thread's first slow path, while its cache is taken back, and after its end.
  * Read-only: no slow path gets at it, and the fast paths find neither an object nor a free slot. */

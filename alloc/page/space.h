@@ -13,7 +13,7 @@
 enum {
     UNIT_META_BYTES = 64,                  /* per unit: struct run, struct slab or struct large */
     UNIT_BITS_BYTES = UNIT_BYTES / 16 / 8, /* per unit: a bit for each 16 bytes */
-    CACHE_BYTES = 3 * 4096,                /* per thread cache */
+    CACHE_BYTES = 4 * 4096,                /* per thread cache */
 };
 
 /* An array that is mapped from its start as far as it is needed. */

@@ -28,11 +28,15 @@ static uint64_t range_bits(struct range r, size_t w) {
     return bits;
 }
 
+/* How many ones a word has before its first zero. */
+static size_t run_of_ones(uint64_t word) {
+    return ~word != 0 ? (size_t)__builtin_ctzl(~word) : 64;
+}
+
 /* The lowest run of ones in a mask of pages that is not 0. */
 static struct range first_pages(uint64_t mask) {
     size_t from = (size_t)__builtin_ctzl(mask);
-    uint64_t behind = ~(mask >> from);
-    return (struct range){from, from + (behind != 0 ? (size_t)__builtin_ctzl(behind) : 64)};
+    return (struct range){from, from + run_of_ones(mask >> from)};
 }
 
 static uint64_t pages_bits(struct range pages) {
@@ -98,9 +102,13 @@ struct slab *slab_make(const struct space *space, size_t unit, unsigned class, c
 static inline size_t take_word(uint64_t *word, uint64_t wanted, uintptr_t first, size_t size, size_t count,
                                void **objects) {
     uint64_t before = *word, left = before & wanted, taken = 0;
-    for (; left != 0 && taken < count; left &= left - 1)
-        __atomic_store_n(&objects[taken++], (void *)(first - (size_t)__builtin_ctzl(left) * size),
-                         __ATOMIC_RELAXED);
+    while (left != 0 && taken < count) {
+        size_t lowest = (size_t)__builtin_ctzl(left),
+               stop = taken + min_size(count - taken, run_of_ones(left >> lowest));
+        uintptr_t p = first - lowest * size;
+        for (; taken < stop; p -= size, left &= left - 1)
+            __atomic_store_n(&objects[taken++], (void *)p, __ATOMIC_RELAXED);
+    }
     __atomic_store_n(word, (before & ~wanted) | left, __ATOMIC_RELAXED);
     return taken;
 }
@@ -161,23 +169,19 @@ size_t slab_take(const struct space *space, struct slab *slab, const struct divi
 size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
                 void *const *objects, size_t *put, void **already_free) {
     uint64_t *bits = slab_bits(space, slab);
-    const uintptr_t mask = d->slab_mask, end = (uintptr_t)objects[0] | mask;
+    const uint64_t reciprocal = d->reciprocal, mask = d->slab_mask;
+    const uintptr_t last_byte = (uintptr_t)objects[0] | mask;
     size_t done = 0, were_free = 0;
-    do { /* a word of the bitmap at a time: neighbours often come together */
-        size_t w = object_index(d, objects[done]) / 64;
-        uint64_t word = bits[w];
-        for (uint32_t index; done < count && ((uintptr_t)objects[done] | mask) == end &&
-                             (index = object_index(d, objects[done])) / 64 == w;
-             done++) {
-            uint64_t bit = (uint64_t)1 << index % 64;
-            if (UNLIKELY((word & bit) != 0)) {
-                *already_free = objects[done];
-                were_free++;
-            }
-            word |= bit;
+    /* An address of another slab is more than a slab below, or wraps. */
+    for (uint64_t offset; done < count && (offset = last_byte - (uintptr_t)objects[done]) <= mask; done++) {
+        uint32_t index = (uint32_t)((unsigned __int128)offset * reciprocal >> 64); /* object_index */
+        uint64_t *word = &bits[index / 64], before = *word, bit = (uint64_t)1 << index % 64;
+        if (UNLIKELY((before & bit) != 0)) {
+            *already_free = objects[done];
+            were_free++;
         }
-        __atomic_store_n(&bits[w], word, __ATOMIC_RELAXED);
-    } while (done < count && ((uintptr_t)objects[done] | mask) == end);
+        __atomic_store_n(word, before | bit, __ATOMIC_RELAXED);
+    }
     *put = done - were_free;
     return done;
 }
