@@ -27,7 +27,8 @@ struct cache {
     uint32_t number;
     uint32_t next_free;               /* on the registry's list of unused caches: number + 1; 0: last */
     uint32_t forks;                   /* caches->forks when it got its owner */
-    struct cache *_Atomic *installer; /* the owner's thread_cache */
+    struct cache *_Atomic *installer; /* the owner's thread_cache, */
+    struct cache *_Atomic *source;    /* and its thread_source */
     size_t earned;                    /* bytes by which magazines may still widen */
     size_t spent;                     /* and by which they have */
     _Atomic uint32_t trace;           /* of all magazines, at the last tick */
@@ -60,6 +61,11 @@ struct caches {
 /* The calling thread's cache, or the absent one; another thread may replace the former by the latter. */
 extern _Thread_local struct cache *_Atomic thread_cache;
 
+/* Where its allocations come from: the same, or the absent one while the thread is diverted and, until its next slow
+ * path, after that. The owner stores its cache here under the cache's lock only, so who takes the cache back finds
+ * this pointer as it left it. */
+extern _Thread_local struct cache *_Atomic thread_source;
+
 void caches_init(struct caches *caches, struct bins *bins);
 
 /* Who takes a cache back knows by membarrier what its owner has stored. ThreadSanitizer does not know membarrier.
@@ -70,9 +76,10 @@ void caches_init(struct caches *caches, struct bins *bins);
 #define STORED_BEFORE_MEMBARRIER memory_order_relaxed
 #endif
 
-/* An object of that class from the calling thread's cache; NULL where the magazine is empty. */
+/* An object of that class from the calling thread's cache; NULL where the magazine is empty or the thread is
+ * diverted. */
 static inline void *cache_pop(unsigned class) {
-    struct cache *cache = atomic_load_explicit(&thread_cache, memory_order_relaxed);
+    struct cache *cache = atomic_load_explicit(&thread_source, memory_order_relaxed);
     lock_jitter_here();
     struct magazine *m = &cache->magazine[class];
     slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
@@ -107,6 +114,12 @@ static inline bool cache_push(unsigned class, void *p) {
 
 /* cache_pop where the magazine is empty: fills it first. NULL where the system refuses memory. */
 void *cache_refill(struct caches *caches, unsigned class);
+
+/* Has cache_pop find nothing from now on, while cache_push goes on as before; or ends that. */
+void cache_divert(bool divert);
+
+/* Makes the calling thread's cache if it has none, so that its end will be told of. */
+void cache_prepare(struct caches *caches);
 
 /* cache_push where the magazine is full: empties a part of it first. */
 void cache_overflow(struct caches *caches, unsigned class, void *p);
