@@ -61,9 +61,9 @@ struct caches {
 /* The calling thread's cache, or the absent one; another thread may replace the former by the latter. */
 extern _Thread_local struct cache *_Atomic thread_cache;
 
-/* Where its allocations come from: the same, or the absent one while the thread is diverted and, until its next slow
- * path, after that. The owner stores its cache here under the cache's lock only, so who takes the cache back finds
- * this pointer as it left it. */
+/* Where its allocations come from: the same, or the absent one while the thread is diverted and, until its next
+ * slow path, after that. The owner stores its cache here under the cache's lock only, so who takes the cache back
+ * finds this pointer as it left it. */
 extern _Thread_local struct cache *_Atomic thread_source;
 
 void caches_init(struct caches *caches, struct bins *bins);

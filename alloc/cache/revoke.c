@@ -63,8 +63,8 @@ static void *take(struct caches *caches, struct cache *cache, unsigned class, co
     return count > 0 ? bin_flush(caches->bins, class, count, objects) : NULL;
 }
 
-/* The owner's allocations may come from elsewhere just now. Then they look there again after a slow path, as they do
- * where `to` is the cache: only its owner points thread_source to it. */
+/* The owner's allocations may come from elsewhere just now. Then they look there again after a slow path, as they
+ * do where `to` is the cache: only its owner points thread_source to it. */
 static void point_owner_to(struct cache *cache, struct cache *to) {
     atomic_store_explicit(cache->installer, to, memory_order_release);
     atomic_store_explicit(cache->source, absent(), memory_order_release);

@@ -10,17 +10,25 @@ static inline void *fast_pop(size_t size) {
                                              : NULL;
 }
 
-/* These two are part of their callers, so that CALLER is who called those. */
-static inline __attribute__((always_inline)) void *fast_alloc(size_t size) {
+static INLINE void *fast_alloc_for(size_t size, const void *caller) {
     void *p = fast_pop(size);
-    return LIKELY(p != NULL) ? p : heap_alloc(size, CLASS_GRAIN, false, CALLER);
+    return LIKELY(p != NULL) ? p : heap_alloc(size, CLASS_GRAIN, false, caller);
 }
 
-static inline __attribute__((always_inline)) void fast_free(void *p, const char *function) {
+static INLINE void fast_free_for(void *p, const char *function, const void *caller) {
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
     if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(cache_push(kind, p)))
         return;
-    heap_free(p, function, CALLER);
+    heap_free(p, function, caller);
+}
+
+/* These two are part of their callers, so that CALLER is who called those. */
+static INLINE void *fast_alloc(size_t size) {
+    return fast_alloc_for(size, CALLER);
+}
+
+static INLINE void fast_free(void *p, const char *function) {
+    fast_free_for(p, function, CALLER);
 }
 
 #endif
