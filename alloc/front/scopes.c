@@ -59,9 +59,10 @@ PUBLIC int neap_scope_set_label(neap_scope scope, const char *label) {
 PUBLIC void *neap_scope_malloc(neap_scope scope, size_t size) {
     void *p = NULL;
     enum scope_result result = scope_malloc(&heap.scopes, scope, size, &p);
-    if (UNLIKELY(result != SCOPE_OK))
+    if (LIKELY(result == SCOPE_OK))
+        heap_settle(CALLER, false);
+    else
         errno = error_of(result);
-    heap_settle(CALLER, false);
     return p;
 }
 
