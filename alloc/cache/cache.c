@@ -29,13 +29,13 @@ const struct cache absent_cache = {
 };
 
 _Thread_local struct cache *_Atomic thread_cache = (struct cache *)&absent_cache;
-_Thread_local struct cache *_Atomic thread_source = (struct cache *)&absent_cache;
+_Thread_local struct magazine *_Atomic thread_source = (struct magazine *)absent_cache.magazine;
 _Thread_local struct cache *thread_own;
 static _Thread_local bool thread_diverted;
 static _Thread_local bool thread_ended; /* its key's destructor has run, or could not be set */
 
-static void set_source(struct cache *cache) {
-    atomic_store_explicit(&thread_source, cache, memory_order_relaxed);
+static void set_source(struct magazine *magazines) {
+    atomic_store_explicit(&thread_source, magazines, memory_order_relaxed);
 }
 
 static void point_to(struct cache *cache) {
@@ -184,9 +184,14 @@ static COLD void adopt_orphans(struct caches *caches) {
     }
 }
 
-void cache_divert(bool divert) {
-    thread_diverted = divert;
-    set_source(absent());
+void cache_divert(struct magazine *source) {
+    thread_diverted = true;
+    set_source(source != NULL ? source : absent()->magazine);
+}
+
+void cache_end_diversion(void) {
+    thread_diverted = false;
+    set_source(absent()->magazine);
 }
 
 /* Lets the thread's fast paths use its cache: a new one, or one that was taken back. */
@@ -222,7 +227,8 @@ static struct cache *lock_mine(struct caches *caches) {
     } else if (UNLIKELY(cache->trimmed != counter_get(&caches->ticks))) {
         already_free = trim(caches, cache);
     }
-    set_source(thread_diverted ? absent() : cache);
+    if (LIKELY(!thread_diverted))
+        set_source(cache->magazine);
     if (UNLIKELY(already_free != NULL)) {
         owned_lock_leave(&cache->lock);
         die_if_freed_twice(already_free);
@@ -272,10 +278,11 @@ void *cache_refill(struct caches *caches, unsigned class) {
     return p;
 }
 
-void cache_prepare(struct caches *caches) {
+uint32_t cache_number(struct caches *caches) {
     struct cache *cache = thread_own == NULL ? lock_mine(caches) : NULL;
     if (cache != NULL)
         owned_lock_leave(&cache->lock);
+    return thread_own != NULL ? thread_own->number : CACHE_NONE;
 }
 
 /* Gives back what has been longest in a full magazine. */
@@ -341,7 +348,7 @@ void cache_retire(struct caches *caches) {
     owned_lock_enter(&cache->lock);
     void *already_free = empty(caches, cache);
     point_to(absent());
-    set_source(absent());
+    set_source(absent()->magazine);
     atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
     owned_lock_leave(&cache->lock);
     thread_own = NULL;
@@ -355,7 +362,7 @@ static void finish_revocation(struct cache *cache) {
     atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
     if (cache == thread_own) {
         point_to(absent());
-        set_source(absent());
+        set_source(absent()->magazine);
     }
 }
 

@@ -28,7 +28,7 @@ struct cache {
     uint32_t next_free;               /* on the registry's list of unused caches: number + 1; 0: last */
     uint32_t forks;                   /* caches->forks when it got its owner */
     struct cache *_Atomic *installer; /* the owner's thread_cache, */
-    struct cache *_Atomic *source;    /* and its thread_source */
+    struct magazine *_Atomic *source; /* and its thread_source */
     size_t earned;                    /* bytes by which magazines may still widen */
     size_t spent;                     /* and by which they have */
     _Atomic uint32_t trace;           /* of all magazines, at the last tick */
@@ -61,10 +61,10 @@ struct caches {
 /* The calling thread's cache, or the absent one; another thread may replace the former by the latter. */
 extern _Thread_local struct cache *_Atomic thread_cache;
 
-/* Where its allocations come from: the same, or the absent one while the thread is diverted and, until its next
- * slow path, after that. The owner stores its cache here under the cache's lock only, so who takes the cache back
- * finds this pointer as it left it. */
-extern _Thread_local struct cache *_Atomic thread_source;
+/* Where its allocations come from, by class: its cache's magazines, or others while the thread is diverted, or the
+ * absent cache's. The owner stores those of its cache here under the cache's lock only, so who takes the cache
+ * back and has pointed this elsewhere need not look again. */
+extern _Thread_local struct magazine *_Atomic thread_source;
 
 void caches_init(struct caches *caches, struct bins *bins);
 
@@ -76,12 +76,12 @@ void caches_init(struct caches *caches, struct bins *bins);
 #define STORED_BEFORE_MEMBARRIER memory_order_relaxed
 #endif
 
-/* An object of that class from the calling thread's cache; NULL where the magazine is empty or the thread is
- * diverted. */
+/* An object of that class from the calling thread's cache, or where it is diverted to; NULL where the magazine is
+ * empty. */
 static inline void *cache_pop(unsigned class) {
-    struct cache *cache = atomic_load_explicit(&thread_source, memory_order_relaxed);
+    struct magazine *source = atomic_load_explicit(&thread_source, memory_order_relaxed);
     lock_jitter_here();
-    struct magazine *m = &cache->magazine[class];
+    struct magazine *m = &source[class];
     slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
     if (UNLIKELY(atomic_load_explicit(&top[-1], memory_order_relaxed) == NULL))
         return NULL;
@@ -115,11 +115,16 @@ static inline bool cache_push(unsigned class, void *p) {
 /* cache_pop where the magazine is empty: fills it first. NULL where the system refuses memory. */
 void *cache_refill(struct caches *caches, unsigned class);
 
-/* Has cache_pop find nothing from now on, while cache_push goes on as before; or ends that. */
-void cache_divert(bool divert);
+/* Has cache_pop take objects from those magazines from now on, one a class, while cache_push goes on as before;
+ * NULL: from none. Where the thread's cache is taken back meanwhile, cache_pop finds none until this is called
+ * again. */
+void cache_divert(struct magazine *source);
+void cache_end_diversion(void);
 
-/* Makes the calling thread's cache if it has none, so that its end will be told of. */
-void cache_prepare(struct caches *caches);
+/* The number of the calling thread's cache, which is made if there is none, so that the thread's end will be told
+ * of; CACHE_NONE where it can have none. */
+#define CACHE_NONE UINT32_MAX
+uint32_t cache_number(struct caches *caches);
 
 /* cache_push where the magazine is full: empties a part of it first. */
 void cache_overflow(struct caches *caches, unsigned class, void *p);
@@ -144,6 +149,9 @@ size_t caches_count(struct caches *caches, unsigned class);
 
 /* How many caches have an owner. */
 size_t caches_in_use(struct caches *caches);
+
+/* Ends the process where a cache held an object that was free already: p, unless it is NULL. */
+void die_if_freed_twice(const void *p);
 
 /* Verifies the calling thread's cache; debug. */
 void cache_check(struct caches *caches);

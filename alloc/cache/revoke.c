@@ -67,7 +67,7 @@ static void *take(struct caches *caches, struct cache *cache, unsigned class, co
  * do where `to` is the cache: only its owner points thread_source to it. */
 static void point_owner_to(struct cache *cache, struct cache *to) {
     atomic_store_explicit(cache->installer, to, memory_order_release);
-    atomic_store_explicit(cache->source, absent(), memory_order_release);
+    atomic_store_explicit(cache->source, absent()->magazine, memory_order_release);
 }
 
 /* The caller holds the lock of the cache, which is installed. Returns how many objects it has taken. */

@@ -10,25 +10,21 @@ static inline void *fast_pop(size_t size) {
                                              : NULL;
 }
 
-static INLINE void *fast_alloc_for(size_t size, const void *caller) {
-    void *p = fast_pop(size);
-    return LIKELY(p != NULL) ? p : heap_alloc(size, CLASS_GRAIN, false, caller);
-}
-
-static INLINE void fast_free_for(void *p, const char *function, const void *caller) {
+/* Keeps an object of a slab in the thread's cache. */
+static inline bool fast_push(void *p) {
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
-    if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(cache_push(kind, p)))
-        return;
-    heap_free(p, function, caller);
+    return LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(cache_push(kind, p));
 }
 
 /* These two are part of their callers, so that CALLER is who called those. */
 static INLINE void *fast_alloc(size_t size) {
-    return fast_alloc_for(size, CALLER);
+    void *p = fast_pop(size);
+    return LIKELY(p != NULL) ? p : heap_alloc(size, CLASS_GRAIN, false, CALLER);
 }
 
 static INLINE void fast_free(void *p, const char *function) {
-    fast_free_for(p, function, CALLER);
+    if (UNLIKELY(!fast_push(p)))
+        heap_free(p, function, CALLER);
 }
 
 #endif

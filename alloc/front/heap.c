@@ -119,7 +119,13 @@ static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, c
 }
 
 static void *alloc_scoped(size_t size, size_t alignment, bool zero, const void *caller) {
-    void *p = alignment <= CLASS_GRAIN ? scope_bump(&heap.runs.space, thread_scope, size) : NULL;
+    void *p;
+    if (UNLIKELY(!scope_is_diverted())) {
+        scope_divert();
+        if (alignment <= CLASS_GRAIN && size <= NARROW_MAX && (p = cache_pop(size_class(size))) != NULL)
+            return zero ? memset(p, 0, size) : p;
+    }
+    p = alignment <= CLASS_GRAIN ? scope_bump(&heap.runs.space, thread_scope, size) : NULL;
     if (UNLIKELY(p == NULL))
         return alloc_in_scope(size, alignment, zero, caller);
     return UNLIKELY(zero) ? memset(p, 0, size) : p;
@@ -147,10 +153,11 @@ static NOINLINE void *alloc_outside(size_t size, size_t alignment, unsigned clas
 }
 
 void *heap_alloc(size_t size, size_t alignment, bool zero, const void *caller) {
-    if (UNLIKELY(thread_scope != NULL) && (uintptr_t)caller - heap.loader >= heap.loader_bytes)
+    bool in_scope = UNLIKELY(thread_scope != NULL);
+    if (in_scope && (uintptr_t)caller - heap.loader >= heap.loader_bytes)
         return alloc_scoped(size, alignment, zero, caller);
     unsigned class = class_for(size, alignment);
-    void *p = class != 0 ? cache_pop(class) : NULL;
+    void *p = class != 0 && !in_scope ? cache_pop(class) : NULL;
     if (UNLIKELY(p == NULL))
         return alloc_outside(size, alignment, class, zero, caller);
     return zero ? memset(p, 0, size) : p;
@@ -171,7 +178,9 @@ static _Noreturn void die_bad_pointer(const char *function, const void *p) {
     die(function, p, "points inside an object, not to its start");
 }
 
-static NOINLINE void free_in_region(void *p, unsigned kind, const char *function, const void *caller) {
+static void free_in_region(void *p, unsigned kind, const char *function, const void *caller) {
+    if (LIKELY(kind == UNIT_REGION && scope_free_own(&heap.scopes, p)))
+        return;
     switch (scope_free(&heap.scopes, kind, p)) {
     case OBJECT_LIVE:
         break;
@@ -184,7 +193,7 @@ static NOINLINE void free_in_region(void *p, unsigned kind, const char *function
     heap_settle(caller, true);
 }
 
-static NOINLINE void free_slow(void *p, unsigned kind, const char *function, const void *caller) {
+static void free_slow(void *p, unsigned kind, const char *function, const void *caller) {
     if (is_object_start(&heap.bins.divisors[kind], p)) {
         if (cache_holds(&heap.caches, kind, p, 1))
             die(function, p, "double free: the object is already free");
@@ -198,21 +207,18 @@ static NOINLINE void free_slow(void *p, unsigned kind, const char *function, con
     heap_settle(caller, true);
 }
 
-void heap_free(void *p, const char *function, const void *caller) {
+/* For what is no hit of the fast paths. */
+static NOINLINE void free_unusual(void *p, const char *function, const void *caller) {
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
-    if (kind == UNIT_REGION) {
-        enum own_free done = scope_free_own(&heap.runs.space, &heap.scopes.regions, p);
-        if (LIKELY(done == FREE_DONE))
-            return;
-        if (done == FREE_LAST) {
-            scope_take_back(p);
-            return;
-        }
-    }
     if (unit_kind_is_region(kind))
         free_in_region(p, kind, function, caller);
     else if (p != NULL)
         free_slow(p, kind, function, caller);
+}
+
+void heap_free(void *p, const char *function, const void *caller) {
+    if (!recent_push_again(p))
+        free_unusual(p, function, caller);
 }
 
 size_t heap_usable(const void *p, unsigned kind, const char *function) {
@@ -242,7 +248,7 @@ static bool fits_request(unsigned kind, size_t usable, size_t size, size_t align
         return false;
     size_t asked = max_size(size, 1);
     if (unit_kind_is_region(kind))
-        return usable == align_up(asked, (size_t)1 << heap.scopes.regions.shape[kind - UNIT_REGION].shift);
+        return usable == (kind == UNIT_REGION ? narrow_bytes(asked) : align_up(asked, (size_t)1 << WIDE_SHIFT));
     if (kind == UNIT_LARGE)
         return usable == align_up(asked, heap.runs.space.page);
     return kind == class_for(size, alignment);

@@ -41,7 +41,8 @@ static void *resize_large(void *p, size_t usable, size_t size, const void *calle
 static NOINLINE void *resize(void *p, size_t size, unsigned kind, size_t usable, const char *function,
                              const void *caller) {
     if (size == 0) {
-        fast_free_for(p, function, caller);
+        if (!fast_push(p))
+            heap_free(p, function, caller);
         return NULL;
     }
     if (UNLIKELY(size > PTRDIFF_MAX)) {
@@ -57,7 +58,7 @@ static NOINLINE void *resize(void *p, size_t size, unsigned kind, size_t usable,
     } else if (size <= usable && size >= usable - usable / REALLOC_WASTE) {
         return p;
     }
-    void *to = fast_alloc_for(size, caller);
+    void *to = heap_alloc(size, CLASS_GRAIN, false, caller);
     if (UNLIKELY(to == NULL)) {
         if (size > usable)
             return NULL;
@@ -65,7 +66,8 @@ static NOINLINE void *resize(void *p, size_t size, unsigned kind, size_t usable,
         return p; /* what shrinks never fails */
     }
     memcpy(to, p, min_size(size, usable));
-    fast_free_for(p, function, caller);
+    if (!fast_push(p))
+        heap_free(p, function, caller);
     return to;
 }
 

@@ -87,11 +87,11 @@ PUBLIC int neap_scope_stats(neap_scope scope, struct neap_scope_stats *stats) {
 }
 
 PUBLIC int neap_exempt_begin(void) {
-    return scope_exempt_begin();
+    return scope_exempt_begin(&heap.scopes);
 }
 
 PUBLIC void neap_exempt_end(int token) {
-    scope_exempt_end(token != 0);
+    scope_exempt_end(&heap.scopes, token != 0);
 }
 
 PUBLIC int neap_scope_report(FILE *out) {

@@ -31,10 +31,10 @@ static const struct window {
 
 /* Each array has its own stretch of addresses in front of the heap, sized by the window. */
 static void place(struct space *space, uintptr_t start, size_t units) {
-    struct space_array *arrays[] = {&space->kinds, &space->moved, &space->sparse, &space->metas,
-                                    &space->bits,  &space->marks, &space->caches, &space->scopes};
-    size_t metas = units * UNIT_META_BYTES, bits = units * UNIT_BITS_BYTES, marks = units * UNIT_MARKS_BYTES;
-    size_t bytes[] = {units, units, units, metas, bits, marks, metas, metas};
+    struct space_array *arrays[] = {&space->kinds, &space->moved,  &space->sparse, &space->metas,  &space->bits,
+                                    &space->marks, &space->caches, &space->scopes, &space->recents};
+    size_t metas = units * UNIT_META_BYTES, bits = units * UNIT_BITS_BYTES, marks = (units + 1) * UNIT_MARKS_BYTES;
+    size_t bytes[] = {units, units, units, metas, bits, marks, metas, metas, metas};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         *arrays[i] = (struct space_array){.base = start, .mapped = 0};
         start = align_up(start + bytes[i], 4 * MIB);
@@ -137,11 +137,18 @@ void *space_scope(struct space *space, size_t number) {
     return (void *)(space->scopes.base + number * SCOPE_BYTES);
 }
 
+void *space_recent(struct space *space, size_t number) {
+    if (reach(&space->recents, (number + 1) * RECENT_BYTES, space->page) != OS_OK)
+        return NULL;
+    return (void *)(space->recents.base + number * RECENT_BYTES);
+}
+
 bool space_map_marks(struct space *space, size_t units) {
-    return reach(&space->marks, units * UNIT_MARKS_BYTES, space->page) == OS_OK;
+    return reach(&space->marks, (units + 1) * UNIT_MARKS_BYTES, space->page) == OS_OK;
 }
 
 size_t space_metadata_bytes(const struct space *space) {
     return space->kinds.mapped + space->moved.mapped + space->sparse.mapped + space->metas.mapped +
-           space->bits.mapped + space->marks.mapped + space->caches.mapped + space->scopes.mapped;
+           space->bits.mapped + space->marks.mapped + space->caches.mapped + space->scopes.mapped +
+           space->recents.mapped;
 }

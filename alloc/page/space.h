@@ -16,6 +16,7 @@ enum {
     UNIT_MARKS_BYTES = UNIT_BYTES / 32,    /* per unit: four bits for each 16 bytes; of regions only */
     CACHE_BYTES = 3 * 4096,                /* per thread cache */
     SCOPE_BYTES = 320,                     /* per scope */
+    RECENT_BYTES = 4096,                   /* per thread that enters scopes */
 };
 
 /* An array that is mapped from its start as far as it is needed. */
@@ -29,7 +30,7 @@ struct space {
     size_t capacity; /* units in the window */
     size_t page;     /* bytes of a page: the system's, or more in tests */
     size_t granule;  /* units that runs are multiples of: one, or those of a page where a page is larger */
-    struct space_array kinds, moved, sparse, metas, bits, marks, caches, scopes;
+    struct space_array kinds, moved, sparse, metas, bits, marks, caches, scopes, recents;
 };
 
 /* Finds the window and maps nothing yet but what it must. page is a power of two from 4 KiB to 64 KiB that the
@@ -46,7 +47,10 @@ void *space_cache(struct space *space, size_t number);
 /* Memory for the scope with this number, likewise. */
 void *space_scope(struct space *space, size_t number);
 
-/* Sees to it that space_marks can be used for all units below `units`. */
+/* What belongs to the scopes of the thread whose cache has this number, likewise. */
+void *space_recent(struct space *space, size_t number);
+
+/* Sees to it that space_marks can be used for all units below `units`, and those of the next be read. */
 bool space_map_marks(struct space *space, size_t units);
 
 static inline void *space_meta(const struct space *space, size_t unit) {

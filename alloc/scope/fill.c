@@ -35,12 +35,27 @@ void scope_close_hole(struct scopes *scopes, struct scope *scope, unsigned shape
 
 /* Learns what has been freed. The scope is the calling thread's. */
 static void learn_freed(struct scopes *scopes, struct scope *scope) {
+    if (scope == thread_scope)
+        scope_empty_recent(scopes);
     note_peak(scope);
     lock_acquire(lock_of(scopes));
     size_t live = scope_count_live(scopes, scope).bytes - counter_get(&scope->large_live);
     lock_release(lock_of(scopes));
     counter_set(&scope->learnt, allocated_of(scope));
     counter_set(&scope->freed, counter_get(&scope->learnt) - live);
+}
+
+void scope_empty_recent(struct scopes *scopes) {
+    struct scope *scope = thread_scope;
+    struct load again; /* allocated again after they had been freed */
+    if (thread_recent == NULL || thread_recent->objects == 0)
+        return;
+    void *already_free = recent_empty(&scopes->regions.runs->space, thread_recent, &again);
+    counter_add(&scope->objects, again.objects);
+    counter_add(&scope->allocated, again.bytes);
+    counter_add(&scope->freed, again.bytes);
+    regions_set_pending(&scopes->regions);
+    die_if_freed_twice(already_free);
 }
 
 /* Bytes that the scope may still have. */
@@ -68,6 +83,7 @@ static bool next_hole(struct scopes *scopes, struct scope *scope, unsigned shape
     unsigned shift = shift_of(scopes, shape);
     size_t start, end, granules = (bytes >> shift) + 1; /* of a gap, one is to stay */
     scope_close_hole(scopes, scope, shape);
+    recent_forget(thread_recent);
     if (region == NULL || !lines_take(&regions->shape[shape], &region->lines, granules, &start, &end)) {
         size_t allocated = counter_get(&scope->allocated);
         if (allocated - counter_get(&scope->learnt) >= max_size(LEARN_MIN, live_of(scope) / LEARN_SHARE))
@@ -132,7 +148,7 @@ static void *alloc_large(struct scopes *scopes, struct scope *scope, size_t size
 void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_t alignment, bool zero,
                   bool *over_limit) {
     size_t asked = max_size(size, 1);
-    size_t narrow = align_up(asked, (size_t)1 << NARROW_SHIFT), wide = align_up(asked, (size_t)1 << WIDE_SHIFT);
+    size_t narrow = narrow_bytes(asked), wide = align_up(asked, (size_t)1 << WIDE_SHIFT);
     size_t large = align_up(asked, scopes->regions.runs->space.page);
     bool is_narrow = asked <= NARROW_MAX && alignment <= NARROW_ALIGNMENT;
     bool is_wide = asked <= WIDE_MAX && alignment <= WIDE_ALIGNMENT;
@@ -185,8 +201,11 @@ static bool is_gap(const struct scopes *scopes, const struct region *region, con
 
 enum region_answer scope_look(const struct scopes *scopes, unsigned kind, const void *p) {
     enum region_answer answer = region_look(&scopes->regions, kind, p);
-    bool gap = answer == OBJECT_LIVE && is_gap(scopes, region_of(&scopes->regions, kind, p), p);
-    return gap ? OBJECT_NONE : answer;
+    if (answer != OBJECT_LIVE)
+        return answer;
+    if (is_gap(scopes, region_of(&scopes->regions, kind, p), p))
+        return OBJECT_NONE;
+    return thread_recent != NULL && recent_holds(thread_recent, p) ? OBJECT_DEAD : OBJECT_LIVE;
 }
 
 enum region_answer scope_free(struct scopes *scopes, unsigned kind, void *p) {
@@ -208,7 +227,8 @@ static bool is_last(const struct region *region, const char *p, size_t bytes) {
     return p + bytes == next_of(cursor) && next_of(cursor) != cursor->first;
 }
 
-void scope_take_back(char *p) {
+/* Frees the object that lies before the gap of the calling thread's scope, so that it becomes part of the gap. */
+static void take_back(char *p) {
     struct scope *scope = thread_scope;
     struct cursor *cursor = &scope->cursor[REGION_NARROW];
     char *gap = next_of(cursor);
@@ -216,11 +236,46 @@ void scope_take_back(char *p) {
         marks_kill(cursor->stripes, (size_t)(p - cursor->base) >> NARROW_SHIFT);
         return;
     }
+    recent_forget(thread_recent);
     note_touched(cursor);
     counter_add(&scope->allocated, (size_t)(gap - p));
     counter_add(&scope->freed, (size_t)(gap - p));
     set_next(cursor, p);
     marks_clear_start(cursor->stripes, (size_t)(gap - cursor->base) >> NARROW_SHIFT);
+}
+
+bool scope_free_own(const struct scopes *scopes, void *p) {
+    const struct regions *regions = &scopes->regions;
+    const struct space *space = &regions->runs->space;
+    const struct scope *scope = thread_scope;
+    uintptr_t region_start = (uintptr_t)p & ~(uintptr_t)regions->shape[REGION_NARROW].mask;
+    const struct region *region = space_meta(space, unit_of(&space->map, (void *)region_start));
+    if (UNLIKELY(scope == NULL || scope->handle != atomic_load_explicit(&region->owner, memory_order_relaxed)))
+        return false;
+    struct stripe *stripe = narrow_stripe(space, p);
+    unsigned at = (unsigned)((uintptr_t)p >> NARROW_SHIFT) % STRIPE_GRANULES;
+    uint64_t start = bits_get(&stripe->start), freed = bits_get(&stripe->freed);
+    uint64_t bad = freed | bits_get(&stripe->freed_remote) | bits_get(&stripe->old) | ~start;
+    char *gap = atomic_load_explicit(&scope->cursor[REGION_NARROW].next, memory_order_relaxed);
+    if (UNLIKELY((bad >> at & 1) != 0 || ((uintptr_t)p & ((1 << NARROW_SHIFT) - 1)) != 0 || p == gap))
+        return false;
+    /* The 64 granules behind p; no object ends where its region does. */
+    uint64_t behind = start >> at >> 1 | bits_get(&stripe[1].start) << (STRIPE_GRANULES - 1 - at);
+    if (UNLIKELY(behind == 0))
+        return false;
+    size_t granules = (size_t)__builtin_ctzl(behind) + 1;
+    if (LIKELY(thread_recent != NULL)) {
+        if (LIKELY(recent_push(thread_recent, granules, p)))
+            return true;
+        if (UNLIKELY(recent_ends_with(thread_recent, granules, p)))
+            return false;
+    }
+    if ((char *)p + (granules << NARROW_SHIFT) == gap) {
+        take_back(p);
+        return true;
+    }
+    atomic_store_explicit(&stripe->freed, freed | (uint64_t)1 << at, memory_order_release);
+    return true;
 }
 
 /* Cuts the last granules off an object of the calling thread's scope. */
@@ -250,11 +305,13 @@ bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t size) {
     size_t old_bytes = region_usable(regions, kind, p);
     if (size > WIDE_MAX)
         return false;
-    size_t bytes = align_up(max_size(size, 1), (size_t)1 << shift);
+    size_t bytes =
+        region->shape == REGION_NARROW ? narrow_bytes(size) : align_up(max_size(size, 1), (size_t)1 << shift);
     if (bytes == old_bytes)
         return true;
     if (!is_own(region))
         return false;
+    recent_forget(thread_recent);
     if (bytes < old_bytes) {
         shrink(scopes, region, p, old_bytes, bytes);
         return true;

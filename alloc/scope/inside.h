@@ -105,6 +105,9 @@ static inline void unborrow(struct scope *scope, bool entered) {
 /* Leaves the hole that is being filled: counts what was filled and gives up what remains. */
 void scope_close_hole(struct scopes *scopes, struct scope *scope, unsigned shape);
 
+/* Frees what the calling thread has freed most recently of the scope that it allocates from. */
+void scope_empty_recent(struct scopes *scopes);
+
 /* What is live of the scope's objects. The caller holds the lock. */
 struct load scope_count_live(const struct scopes *scopes, const struct scope *scope);
 

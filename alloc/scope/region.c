@@ -70,11 +70,6 @@ struct load region_load(const struct regions *regions, const struct region *regi
     return marks_count(shape_of(regions, region), region_stripes(regions, region), false);
 }
 
-static void set_pending(struct regions *regions) {
-    if (!regions_pending(regions))
-        atomic_store_explicit(&regions->pending, true, memory_order_relaxed);
-}
-
 /* --- objects --------------------------------------------------------------------------------------------- */
 
 static size_t granule_at(const struct regions *regions, unsigned kind, const void *p) {
@@ -115,7 +110,7 @@ enum region_answer region_free_remote(struct regions *regions, struct region *re
     uint64_t bit = granule_bit(granule);
     if (UNLIKELY((atomic_fetch_or_explicit(&stripe->freed_remote, bit, memory_order_seq_cst) & bit) != 0))
         return OBJECT_DEAD;
-    set_pending(regions);
+    regions_set_pending(regions);
     if (atomic_load_explicit(&region->owner, memory_order_seq_cst) == 0 && marks_live(stripe) == 0)
         note_free(regions, region);
     return OBJECT_LIVE;
@@ -152,7 +147,7 @@ static void stock(struct regions *regions, struct region *region, struct list *e
 
 /* Puts a region without an owner where it belongs. The caller holds the lock. */
 static void enlist(struct regions *regions, struct region *region, struct list *excess) {
-    set_pending(regions);
+    regions_set_pending(regions);
     if (region->purger != 0)
         return; /* who returns its pages does it */
     if (is_empty(regions, region)) {
@@ -319,7 +314,7 @@ struct region *region_acquire(struct regions *regions, unsigned shape, size_t gr
     lock_acquire(&regions->lock);
     if (left != NULL)
         left->current = false;
-    set_pending(regions);
+    regions_set_pending(regions);
     struct region *region = reuse ? find_own(regions, granules, mine) : NULL;
     if (region == NULL)
         region = find(regions, shape, granules);
@@ -394,7 +389,7 @@ static uint16_t visit(struct regions *regions, struct region *region, bool all, 
     bool leaves = empty && ripe == due;
     region->idle = (uint16_t)(empty && !leaves ? due : due & ~ripe);
     if (region->idle != 0)
-        set_pending(regions);
+        regions_set_pending(regions);
     if (!leaves && (empty || ripe == 0))
         return 0;
     if (is_stocked(region))

@@ -114,6 +114,11 @@ static inline bool regions_pending(const struct regions *regions) {
     return atomic_load_explicit(&regions->pending, memory_order_relaxed);
 }
 
+static inline void regions_set_pending(struct regions *regions) {
+    if (!regions_pending(regions))
+        atomic_store_explicit(&regions->pending, true, memory_order_relaxed);
+}
+
 /* In a forked child: takes back regions whose pages another thread was returning. */
 void regions_after_fork(struct regions *regions);
 

@@ -184,6 +184,8 @@ enum scope_result scope_figures(struct scopes *scopes, uint64_t handle, struct s
     enum scope_result result = borrow(scopes, handle, &scope, &entered);
     if (result != SCOPE_OK)
         return result;
+    if (scope == thread_scope)
+        scope_empty_recent(scopes);
     lock_acquire(lock_of(scopes));
     struct load live = scope_count_live(scopes, scope);
     *figures = (struct scope_figures){
@@ -220,16 +222,34 @@ bool scopes_next_label(struct scopes *scopes, struct label *label, size_t *at) {
 
 /* --- who is in a scope ----------------------------------------------------------------------------------- */
 
-static void set_active(struct scope *scope) {
+/* The calling thread's recent, made if there is none yet; it stays NULL where the thread can have none. */
+static void make_recent(struct scopes *scopes) {
+    uint32_t number = cache_number(scopes->caches);
+    if (LIKELY(thread_recent != NULL) || number == CACHE_NONE)
+        return;
+    lock_acquire(lock_of(scopes));
+    struct recent *recent = space_recent(&scopes->regions.runs->space, number);
+    lock_release(lock_of(scopes));
+    if (recent != NULL)
+        recent_init(recent);
+    thread_recent = recent;
+}
+
+/* From now on allocations come from that scope; NULL: from none. */
+static void set_active(struct scopes *scopes, struct scope *scope) {
+    scope_empty_recent(scopes);
     thread_scope = scope;
-    cache_divert(scope != NULL);
+    if (scope == NULL)
+        cache_end_diversion();
+    else
+        scope_divert();
 }
 
 enum scope_result scope_enter(struct scopes *scopes, uint64_t handle) {
     struct scope *scope = scope_find(scopes, handle);
     if (scope == NULL)
         return SCOPE_INVALID;
-    cache_prepare(scopes->caches);
+    make_recent(scopes);
     enum scope_result result = claim(scope, handle, lock_thread_id());
     if (result != SCOPE_OK)
         return result;
@@ -240,14 +260,14 @@ enum scope_result scope_enter(struct scopes *scopes, uint64_t handle) {
     scope->below = thread_top;
     scope->below_active = thread_scope != NULL;
     thread_top = scope;
-    set_active(scope);
+    set_active(scopes, scope);
     return SCOPE_OK;
 }
 
-static void leave_top(void) {
+static void leave_top(struct scopes *scopes) {
     struct scope *scope = thread_top;
     thread_top = scope->below;
-    set_active(scope->below_active ? scope->below : NULL);
+    set_active(scopes, scope->below_active ? scope->below : NULL);
     unclaim(scope);
 }
 
@@ -259,38 +279,46 @@ enum scope_result scope_leave(struct scopes *scopes, uint64_t handle) {
         return SCOPE_NOT_MINE;
     if (scope != thread_scope)
         return SCOPE_BUSY;
-    leave_top();
+    leave_top(scopes);
     return SCOPE_OK;
 }
 
 void scopes_thread_ends(struct scopes *scopes) {
     while (thread_top != NULL) {
         uint64_t ends = thread_top->nature == SCOPE_AUTOMATIC ? thread_top->handle : 0;
-        leave_top();
+        leave_top(scopes);
         if (ends != 0)
             scope_end(scopes, ends);
     }
+    thread_recent = NULL; /* the next thread to have this cache has the memory */
 }
 
 uint64_t scope_current(void) {
     return thread_scope != NULL ? thread_scope->handle : 0;
 }
 
-bool scope_exempt_begin(void) {
+bool scope_exempt_begin(struct scopes *scopes) {
     bool before = thread_scope != NULL;
     if (before)
-        set_active(NULL);
+        set_active(scopes, NULL);
     return before;
 }
 
-void scope_exempt_end(bool before) {
+void scope_exempt_end(struct scopes *scopes, bool before) {
     if (before)
-        set_active(thread_top);
+        set_active(scopes, thread_top);
 }
 
 void scopes_after_fork(struct scopes *scopes) {
     if (!lock_of(scopes)->for_fork)
         return;
+    const struct space *space = &scopes->regions.runs->space;
+    for (size_t at = 0; at + RECENT_BYTES <= space->recents.mapped; at += RECENT_BYTES) {
+        struct recent *recent = (struct recent *)(space->recents.base + at);
+        struct load popped;
+        if (recent != thread_recent)
+            recent_empty(space, recent, &popped);
+    }
     uint32_t made = atomic_load_explicit(&scopes->made, memory_order_relaxed), me = lock_thread_id();
     for (uint32_t number = 1; number <= made; number++) {
         struct scope *scope = scope_at(scopes, number);

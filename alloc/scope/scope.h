@@ -9,7 +9,7 @@
 
 #include "cache/cache.h"
 #include "scope/label.h"
-#include "scope/region.h"
+#include "scope/recent.h"
 
 /* The hole that is being filled. */
 struct cursor {
@@ -90,12 +90,23 @@ enum scope_result scope_set_label(struct scopes *scopes, uint64_t handle, const 
 /* At a thread's end: leaves what it has entered. */
 void scopes_thread_ends(struct scopes *scopes);
 
+/* Has the calling thread, which has a scope to allocate from, find there what it has freed most recently. */
+static inline void scope_divert(void) {
+    cache_divert(thread_recent != NULL ? thread_recent->magazine : NULL);
+}
+
+/* Whether it still does: its cache may have been taken back. */
+static inline bool scope_is_diverted(void) {
+    return thread_recent == NULL ||
+           atomic_load_explicit(&thread_source, memory_order_relaxed) == thread_recent->magazine;
+}
+
 /* The handle of the scope that the calling thread allocates from; 0: none. */
 uint64_t scope_current(void);
 
 /* Has the thread allocate outside of its scope, until the matching end is given what this returned. */
-bool scope_exempt_begin(void);
-void scope_exempt_end(bool before);
+bool scope_exempt_begin(struct scopes *scopes);
+void scope_exempt_end(struct scopes *scopes, bool before);
 
 /* Allocates in a scope that no thread has entered, or the calling one has. Stores the result in *p. */
 enum scope_result scope_malloc(struct scopes *scopes, uint64_t handle, size_t size, void **p);
@@ -136,27 +147,22 @@ void scopes_after_fork(struct scopes *scopes);
 
 void scopes_check(struct scopes *scopes);
 
-/* --- what an allocation and a free in a scope nearly always do --------------------------------------------
- *
- * Stripes of narrow regions follow each other as their regions do: no region has to be looked up for them. */
+/* --- what an allocation and a free in a scope nearly always do -------------------------------------------- */
 
-static inline struct stripe *narrow_stripe(const struct space *space, const void *p) {
-    enum { STRIPE_SHIFT = NARROW_SHIFT + 6 };
-    return (struct stripe *)space->marks.base + (((uintptr_t)p - space->map.base) >> STRIPE_SHIFT);
-}
-
-static inline uint64_t narrow_bit(const void *p) {
-    return granule_bit((uintptr_t)p >> NARROW_SHIFT);
+/* How large an object in a narrow region is, so that it can be used again for all sizes of its class. */
+static inline size_t narrow_bytes(size_t size) {
+    size_t granules = ((max_size(size, 1) - 1) >> NARROW_SHIFT) + 1;
+    return (LIKELY(granules <= STRIPE_GRANULES) ? recent_granules[granules] : granules) << NARROW_SHIFT;
 }
 
 /* An object of that size in the narrow hole that is being filled, or NULL. */
 static inline void *scope_bump(const struct space *space, struct scope *scope, size_t size) {
     struct cursor *cursor = &scope->cursor[REGION_NARROW];
     char *p = atomic_load_explicit(&cursor->next, memory_order_relaxed);
-    size_t last = (size - 1) | ((1 << NARROW_SHIFT) - 1); /* its last byte; for 0 it does not fit */
-    if (UNLIKELY(last >= (size_t)(cursor->end - p)))
+    size_t bytes = narrow_bytes(size);
+    if (UNLIKELY(bytes > (size_t)(cursor->end - p)))
         return NULL;
-    char *next = p + last + 1;
+    char *next = p + bytes;
     struct stripe *stripe = narrow_stripe(space, next);
     atomic_store_explicit(&cursor->next, next, memory_order_relaxed);
     bits_set(&stripe->start, bits_get(&stripe->start) | narrow_bit(next));
@@ -164,31 +170,8 @@ static inline void *scope_bump(const struct space *space, struct scope *scope, s
     return p;
 }
 
-enum own_free { FREE_DONE, FREE_LAST, FREE_OTHER };
-
-/* Frees an object in a narrow region of the scope that the calling thread allocates from. FREE_LAST: it lies
- * before the gap, and scope_take_back has to free it. FREE_OTHER: p is anything else. */
-static inline enum own_free scope_free_own(const struct space *space, const struct regions *regions, void *p) {
-    const struct scope *scope = thread_scope;
-    uintptr_t region_start = (uintptr_t)p & ~(uintptr_t)regions->shape[REGION_NARROW].mask;
-    const struct region *region = space_meta(space, unit_of(&space->map, (void *)region_start));
-    if (UNLIKELY(scope == NULL || scope->handle != atomic_load_explicit(&region->owner, memory_order_relaxed)))
-        return FREE_OTHER;
-    struct stripe *stripe = narrow_stripe(space, p);
-    unsigned at = (unsigned)((uintptr_t)p >> NARROW_SHIFT) % STRIPE_GRANULES;
-    uint64_t start = bits_get(&stripe->start), freed = bits_get(&stripe->freed);
-    uint64_t bad = freed | bits_get(&stripe->freed_remote) | ~start;
-    char *gap = atomic_load_explicit(&scope->cursor[REGION_NARROW].next, memory_order_relaxed);
-    if (UNLIKELY((bad >> at & 1) != 0 || ((uintptr_t)p & ((1 << NARROW_SHIFT) - 1)) != 0 || p == gap))
-        return FREE_OTHER;
-    uint64_t behind = start >> at >> 1;
-    if (behind != 0 && (char *)p + ((size_t)(__builtin_ctzl(behind) + 1) << NARROW_SHIFT) == gap)
-        return FREE_LAST;
-    atomic_store_explicit(&stripe->freed, freed | (uint64_t)1 << at, memory_order_release);
-    return FREE_DONE;
-}
-
-/* Frees the object that lies before the gap of the calling thread's scope, so that it becomes part of the gap. */
-void scope_take_back(char *p);
+/* Frees an object of the scope that the calling thread allocates from, in one of its narrow regions. False where p
+ * is anything else. */
+bool scope_free_own(const struct scopes *scopes, void *p);
 
 #endif
