@@ -32,8 +32,14 @@ const struct cache absent_cache = {
 };
 
 _Thread_local struct cache *_Atomic thread_cache = (struct cache *)&absent_cache;
+_Thread_local struct magazine *_Atomic thread_source = (struct magazine *)absent_cache.magazine;
 _Thread_local struct cache *thread_own;
+static _Thread_local bool thread_diverted;
 static _Thread_local bool thread_ended; /* its key's destructor has run, or could not be set */
+
+static void set_source(struct magazine *magazines) {
+    atomic_store_explicit(&thread_source, magazines, memory_order_relaxed);
+}
 
 static void point_to(struct cache *cache) {
     atomic_store_explicit(&thread_cache, cache, memory_order_relaxed);
@@ -181,9 +187,20 @@ static COLD void adopt_orphans(struct caches *caches) {
     }
 }
 
+void cache_divert(struct magazine *source) {
+    thread_diverted = true;
+    set_source(source != NULL ? source : absent()->magazine);
+}
+
+void cache_end_diversion(void) {
+    thread_diverted = false;
+    set_source(absent()->magazine);
+}
+
 /* Lets the thread's fast paths use its cache: a new one, or one that was taken back. */
 static COLD void install(struct caches *caches, struct cache *cache) {
     cache->installer = &thread_cache;
+    cache->source = &thread_source;
     point_to(cache);
     atomic_store_explicit(&cache->installed, true, memory_order_release);
     atomic_store_explicit(&caches->awake, true, memory_order_release);
@@ -213,6 +230,8 @@ static struct cache *lock_mine(struct caches *caches) {
     } else if (UNLIKELY(cache->trimmed != counter_get(&caches->ticks))) {
         already_free = trim(caches, cache);
     }
+    if (LIKELY(!thread_diverted))
+        set_source(cache->magazine);
     if (UNLIKELY(already_free != NULL)) {
         owned_lock_leave(&cache->lock);
         die_if_freed_twice(already_free);
@@ -242,20 +261,31 @@ void *cache_refill(struct caches *caches, unsigned class) {
         void *p;
         return bin_refill(caches->bins, class, 1, &p) != 0 ? p : NULL;
     }
-    void *p = cache_pop(class); /* making the cache may have allocated, and filled it */
-    if (LIKELY(p == NULL)) {
+    struct magazine *m = &cache->magazine[class];
+    slot *top = top_of(m);
+    void *p = slot_get(top - 1);
+    if (UNLIKELY(p != NULL)) { /* the thread was diverted, or making the cache has allocated, and filled it */
+        set_top(m, top - 1);
+    } else {
         slot *first = slots_of(caches, cache, class);
         size_t limit = widen(caches, cache, class);
         size_t want = max_size(cache->last[class] == REFILLED ? limit : limit / 2, 1);
         size_t got = bin_refill(caches->bins, class, want, (void **)first); /* the lowest address on top */
         if (LIKELY(got > 0)) {
             p = slot_get(&first[got - 1]);
-            set_top(&cache->magazine[class], first + got - 1);
+            set_top(m, first + got - 1);
         }
         cache->last[class] = REFILLED;
     }
     owned_lock_leave(&cache->lock);
     return p;
+}
+
+uint32_t cache_number(struct caches *caches) {
+    struct cache *cache = thread_own == NULL ? lock_mine(caches) : NULL;
+    if (cache != NULL)
+        owned_lock_leave(&cache->lock);
+    return thread_own != NULL ? thread_own->number : CACHE_NONE;
 }
 
 /* Gives back what has been longest in a full magazine. */
@@ -321,6 +351,7 @@ void cache_retire(struct caches *caches) {
     owned_lock_enter(&cache->lock);
     void *already_free = empty(caches, cache);
     point_to(absent());
+    set_source(absent()->magazine);
     atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
     owned_lock_leave(&cache->lock);
     thread_own = NULL;
@@ -332,8 +363,10 @@ void cache_retire(struct caches *caches) {
  * taken yet still lies in the slots, and what he had is NULL there: the cache is as good as taken back. */
 static void finish_revocation(struct cache *cache) {
     atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
-    if (cache == thread_own)
+    if (cache == thread_own) {
         point_to(absent());
+        set_source(absent()->magazine);
+    }
 }
 
 void caches_after_fork(struct caches *caches) {

@@ -19,7 +19,7 @@ struct magazine {
 };
 
 struct cache {
-    struct magazine magazine[CLASSES]; /* first: see cache_magazine */
+    struct magazine magazine[CLASSES]; /* first: see magazine_at */
     struct owned_lock lock;            /* held by the owner in its slow paths, and by who takes the cache back */
     _Atomic bool installed;            /* the owner's thread_cache leads here; changed under the lock */
     bool in_use;
@@ -27,7 +27,8 @@ struct cache {
     uint32_t number;
     uint32_t next_free;               /* on the registry's list of unused caches: number + 1; 0: last */
     uint32_t forks;                   /* caches->forks when it got its owner */
-    struct cache *_Atomic *installer; /* the owner's thread_cache */
+    struct cache *_Atomic *installer; /* the owner's thread_cache, */
+    struct magazine *_Atomic *source; /* and its thread_source */
     size_t earned;                    /* bytes by which magazines may still widen */
     size_t spent;                     /* and by which they have */
     _Atomic uint32_t trace;           /* of all magazines, at the last tick */
@@ -60,6 +61,11 @@ struct caches {
 /* The calling thread's cache, or the absent one; another thread may replace the former by the latter. */
 extern _Thread_local struct cache *_Atomic thread_cache;
 
+/* Where its allocations come from, by class: its cache's magazines, or others while the thread is diverted, or the
+ * absent cache's. The owner stores those of its cache here under the cache's lock only, so who takes the cache
+ * back and has pointed this elsewhere need not look again. */
+extern _Thread_local struct magazine *_Atomic thread_source;
+
 void caches_init(struct caches *caches, struct bins *bins);
 
 /* Who takes a cache back knows by membarrier what its owner has stored. ThreadSanitizer does not know membarrier.
@@ -79,17 +85,17 @@ static inline void *slot_peek(const slot *s) {
 #endif
 }
 
-/* Where the calling thread's magazine of a class is, which is given by how far it lies behind its cache's first.
- */
-static inline struct magazine *cache_magazine(size_t offset) {
-    return (struct magazine *)((char *)atomic_load_explicit(&thread_cache, memory_order_relaxed) + offset);
-}
-
-/* cache_magazine's offsets for the sizes up to CLASS_TABLE_BYTES, as class_table has the classes. */
+/* A magazine is given by how far it lies behind the first of its cache: these are the offsets for the sizes up to
+ * CLASS_TABLE_BYTES, as class_table has the classes. */
 extern const uint16_t magazine_offsets[CLASS_TABLE_BYTES / CLASS_GRAIN + 1];
 
-/* NULL where the magazine is empty. */
-static inline void *magazine_pop(struct magazine *m) {
+static inline struct magazine *magazine_at(void *first, size_t offset) {
+    return (struct magazine *)((char *)first + offset);
+}
+
+/* An object from the calling thread's cache, or where it is diverted to; NULL where the magazine is empty. */
+static inline void *cache_pop_at(size_t offset) {
+    struct magazine *m = magazine_at(atomic_load_explicit(&thread_source, memory_order_relaxed), offset);
     lock_jitter_here();
     slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
     if (UNLIKELY(slot_peek(&top[-1]) == NULL))
@@ -107,11 +113,13 @@ static inline void *magazine_pop(struct magazine *m) {
 
 /* An object of that class from the calling thread's cache; NULL where the magazine is empty. */
 static inline void *cache_pop(unsigned class) {
-    return magazine_pop(cache_magazine(class * sizeof(struct magazine)));
+    return cache_pop_at(class * sizeof(struct magazine));
 }
 
-/* False where the magazine is full, or where the object was pushed last before and is now freed twice. */
-static inline bool magazine_push(struct magazine *m, void *p) {
+/* Keeps an object in the calling thread's cache. False where the magazine is full, or where the object was pushed
+ * last before and is now freed twice. */
+static inline bool cache_push_at(size_t offset, void *p) {
+    struct magazine *m = magazine_at(atomic_load_explicit(&thread_cache, memory_order_relaxed), offset);
     lock_jitter_here();
     slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
     if (UNLIKELY(top == m->end || slot_peek(&top[-1]) == p))
@@ -123,13 +131,23 @@ static inline bool magazine_push(struct magazine *m, void *p) {
     return true;
 }
 
-/* Keeps an object of that class in the calling thread's cache. False as magazine_push. */
 static inline bool cache_push(unsigned class, void *p) {
-    return magazine_push(cache_magazine(class * sizeof(struct magazine)), p);
+    return cache_push_at(class * sizeof(struct magazine), p);
 }
 
 /* cache_pop where the magazine is empty: fills it first. NULL where the system refuses memory. */
 void *cache_refill(struct caches *caches, unsigned class);
+
+/* Has cache_pop take objects from those magazines from now on, one a class, while cache_push goes on as before;
+ * NULL: from none. Where the thread's cache is taken back meanwhile, cache_pop finds none until this is called
+ * again. */
+void cache_divert(struct magazine *source);
+void cache_end_diversion(void);
+
+/* The number of the calling thread's cache, which is made if there is none, so that the thread's end will be told
+ * of; CACHE_NONE where it can have none. */
+#define CACHE_NONE UINT32_MAX
+uint32_t cache_number(struct caches *caches);
 
 /* cache_push where the magazine is full: empties a part of it first. */
 void cache_overflow(struct caches *caches, unsigned class, void *p);
@@ -154,6 +172,9 @@ size_t caches_count(struct caches *caches, unsigned class);
 
 /* How many caches have an owner. */
 size_t caches_in_use(struct caches *caches);
+
+/* Ends the process where a cache held an object that was free already: p, unless it is NULL. */
+void die_if_freed_twice(const void *p);
 
 /* Verifies the calling thread's cache; debug. */
 void cache_check(struct caches *caches);

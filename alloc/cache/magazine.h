@@ -59,9 +59,6 @@ static inline size_t slots_take(slot *from, slot *to, void **objects) {
  * owner; this releases it. */
 void cache_adopt(struct caches *caches, struct cache *cache);
 
-/* Ends the process where a cache held an object that was free already: p, unless it is NULL. */
-void die_if_freed_twice(const void *p);
-
 /* Changes nearly always where the magazine has been used, though it may hold as many objects as before. */
 static inline uint32_t magazine_trace(const struct magazine *m) {
     const slot *top = top_of(m);

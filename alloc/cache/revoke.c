@@ -1,8 +1,9 @@
 /* Revocation. The fast paths do without a lock, so whoever takes a cache back must know what its owner may be in
  * the middle of. With membarrier, which costs the owner nothing until it is called, that is little:
  *
- *  1. The owner's thread_cache is pointed to the absent cache.
- *  2. membarrier. Each operation loads thread_cache once, so from now on at most one is still under way on this
+ *  1. The owner's two pointers, thread_cache for frees and thread_source for allocations, are pointed to the
+ *     absent cache.
+ *  2. membarrier. Each operation loads one of them once, so from now on at most one is still under way on this
  *     cache, and everything that the owner stored before it is visible.
  *  3. Of each magazine the topmost object is remembered, and its slot set to NULL.
  *  4. membarrier. A pop looks at its slot again after it has stored the new top. If its store is not visible by
@@ -62,8 +63,11 @@ static void *take(struct caches *caches, struct cache *cache, unsigned class, co
     return count > 0 ? bin_flush(caches->bins, class, count, objects) : NULL;
 }
 
+/* The owner's allocations may come from elsewhere just now. Then they look there again after a slow path, as they
+ * do where `to` is the cache: only its owner points thread_source to it. */
 static void point_owner_to(struct cache *cache, struct cache *to) {
     atomic_store_explicit(cache->installer, to, memory_order_release);
+    atomic_store_explicit(cache->source, absent()->magazine, memory_order_release);
 }
 
 /* The caller holds the lock of the cache, which is installed. Returns how many objects it has taken. */

@@ -22,6 +22,7 @@ static bool acquire_all(void) {
     bool acquired = lock_acquire_for_fork(&heap.caches.registry);
     for (unsigned c = 1; c < CLASSES && acquired; c++)
         acquired = lock_acquire_for_fork(&heap.bins.bin[c].lock);
+    acquired = acquired && lock_acquire_for_fork(&heap.scopes.regions.lock);
     return acquired && lock_acquire_for_fork(&heap.runs.lock);
 }
 
@@ -32,6 +33,7 @@ static void release_all(void) {
     lock_release_after_fork(&heap.caches.registry);
     for (unsigned c = 1; c < CLASSES; c++)
         lock_release_after_fork(&heap.bins.bin[c].lock);
+    lock_release_after_fork(&heap.scopes.regions.lock);
     lock_release_after_fork(&heap.runs.lock);
 }
 
@@ -74,6 +76,8 @@ static void child(void) {
     if (heap_is_made()) {
         caches_after_fork(&heap.caches);
         bins_after_fork(&heap.bins);
+        scopes_after_fork(&heap.scopes);
+        regions_after_fork(&heap.scopes.regions);
         runs_after_fork(&heap.runs);
         purge_after_fork(&heap.purge);
     }

@@ -20,6 +20,7 @@ PUBLIC struct neap_state neap_state = {
 
 static void thread_ends(void *cache) {
     (void)cache;
+    scopes_thread_ends(&heap.scopes);
     cache_retire(&heap.caches);
 }
 
@@ -33,16 +34,21 @@ static bool make(void) {
     atomic_store_explicit(&heap.runs.unmap, os_overcommit_is_strict(), memory_order_relaxed);
     bins_init(&heap.bins, &heap.runs);
     caches_init(&heap.caches, &heap.bins);
+    scopes_init(&heap.scopes, &heap.caches);
+    uintptr_t loader_end;
+    os_loader_range(&heap.loader, &loader_end);
+    heap.loader_bytes = loader_end - heap.loader;
     if (pthread_key_create(&heap.caches.key, thread_ends) != 0)
         return false;
-    purge_init(&heap.purge, &heap.caches, &heap.bins, &heap.runs, heap.options.purge_permille);
+    purge_init(&heap.purge, &heap.caches, &heap.bins, &heap.scopes.regions, &heap.runs,
+               heap.options.purge_permille);
     scavenger_init(&heap.scavenger, &heap.purge, heap.options.scavenger, report_publish);
     neap_state.heap_base = heap.runs.space.map.base;
     neap_state.flags |= NEAP_STATE_READY;
     return true;
 }
 
-static bool ready(void) {
+bool heap_ready(void) {
     if (LIKELY(heap_is_made()))
         return true;
     lock_acquire(&heap.making);
@@ -55,7 +61,7 @@ static bool ready(void) {
     return heap_is_made();
 }
 
-static unsigned class_for(size_t size, size_t alignment) {
+static inline unsigned class_for(size_t size, size_t alignment) {
     if (alignment > CLASS_GRAIN)
         return size_class_aligned(size, alignment);
     return size <= CLASS_MAX_BYTES ? size_class(size) : 0;
@@ -78,25 +84,83 @@ static void *alloc_slow(size_t size, size_t alignment, unsigned class, bool zero
     return p;
 }
 
-void *heap_alloc(size_t size, size_t alignment, bool zero, const void *caller) {
+/* With the option scope:thread, a thread's first allocation makes it a scope of its own. */
+static _Thread_local bool thread_scoped;
+
+static COLD void enter_thread_scope(void) {
+    thread_scoped = true;
+    if (os_is_main_thread())
+        return;
+    uint64_t scope = scope_create(&heap.scopes, "thread", SIZE_MAX, SCOPE_AUTOMATIC);
+    if (scope != 0 && scope_enter(&heap.scopes, scope) != SCOPE_OK)
+        scope_end(&heap.scopes, scope);
+}
+
+/* Gives back what this thread can. */
+static COLD void give_back(void) {
+    cache_flush(&heap.caches);
+    purge_all(&heap.purge);
+}
+
+static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, const void *caller) {
+    bool over_limit = false;
     void *p = NULL;
     if (LIKELY(size <= PTRDIFF_MAX)) {
-        unsigned class = class_for(size, alignment);
-        if (class != 0 && (p = cache_pop(class)) != NULL)
-            return zero ? memset(p, 0, size) : p;
-        if (LIKELY(ready())) {
-            p = alloc_slow(size, alignment, class, zero);
-            if (UNLIKELY(p == NULL)) { /* give back what this thread can, and try again */
-                cache_flush(&heap.caches);
-                purge_all(&heap.purge);
-                p = alloc_slow(size, alignment, class, zero);
-            }
-            heap_settle(caller, false);
+        p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);
+        if (UNLIKELY(p == NULL && !over_limit)) {
+            give_back();
+            p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);
         }
+        heap_settle(caller, false);
     }
     if (UNLIKELY(p == NULL))
         errno = ENOMEM;
     return p;
+}
+
+static void *alloc_scoped(size_t size, size_t alignment, bool zero, const void *caller) {
+    void *p;
+    if (UNLIKELY(!scope_is_diverted())) {
+        scope_divert();
+        if (alignment <= CLASS_GRAIN && size <= NARROW_MAX && (p = cache_pop(size_class(size))) != NULL)
+            return zero ? memset(p, 0, size) : p;
+    }
+    p = alignment <= CLASS_GRAIN ? scope_bump(&heap.runs.space, thread_scope, size) : NULL;
+    if (UNLIKELY(p == NULL))
+        return alloc_in_scope(size, alignment, zero, caller);
+    return UNLIKELY(zero) ? memset(p, 0, size) : p;
+}
+
+/* For a class, or where that is 0 a large object, outside of scopes. */
+static NOINLINE void *alloc_outside(size_t size, size_t alignment, unsigned class, bool zero, const void *caller) {
+    void *p = NULL;
+    if (LIKELY(size <= PTRDIFF_MAX && heap_ready())) {
+        if (UNLIKELY(heap.options.scope_thread && !thread_scoped)) {
+            enter_thread_scope();
+            if (thread_scope != NULL)
+                return alloc_in_scope(size, alignment, zero, caller);
+        }
+        p = alloc_slow(size, alignment, class, zero);
+        if (UNLIKELY(p == NULL)) {
+            give_back();
+            p = alloc_slow(size, alignment, class, zero);
+        }
+        heap_settle(caller, false);
+    }
+    if (UNLIKELY(p == NULL))
+        errno = ENOMEM;
+    return p;
+}
+
+void *heap_alloc(size_t size, size_t alignment, bool zero, const void *caller) {
+    bool in_scope = UNLIKELY(thread_scope != NULL);
+    if (in_scope && (uintptr_t)caller - heap.loader >= heap.loader_bytes)
+        return alloc_scoped(size, alignment, zero, caller);
+    unsigned class = class_for(size, alignment);
+    void *p = class != 0 && !in_scope ? cache_pop(class) : NULL;
+    if (UNLIKELY(p == NULL))
+        return alloc_outside(size, alignment, class, zero, caller);
+    return zero ? memset(p, 0, size) : p;
 }
 
 static _Noreturn void die(const char *function, const void *p, const char *what) {
@@ -108,49 +172,94 @@ static _Noreturn void die_bad_pointer(const char *function, const void *p) {
     const struct divisor *d = &heap.bins.divisors[kind];
     if (kind == UNIT_NONE)
         die(function, p, "not a pointer that neap gave out");
-    if (unit_kind_is_free(kind) || (kind < CLASSES && slab_offset(d, p) >= d->slab_end))
+    if (unit_kind_is_free(kind) || (kind < CLASSES && slab_offset(d, p) >= d->slab_end) ||
+        (unit_kind_is_region(kind) && scope_look(&heap.scopes, kind, p) != OBJECT_INSIDE))
         die(function, p, "there is no object: already free, or never allocated");
     die(function, p, "points inside an object, not to its start");
 }
 
-void heap_free(void *p, const char *function, const void *caller) {
-    if (p == NULL)
+static void free_in_region(void *p, unsigned kind, const char *function, const void *caller) {
+    if (LIKELY(kind == UNIT_REGION && scope_free_own(&heap.scopes, p)))
         return;
-    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
-    if (is_object_start(&heap.bins.divisors[kind], p)) {
-        if (cache_holds(&heap.caches, kind, p, 1))
-            die(function, p, "double free: the object is already free");
-        cache_overflow(&heap.caches, kind, p);
-    } else if (!large_free(&heap.runs, p)) {
+    switch (scope_free(&heap.scopes, kind, p)) {
+    case OBJECT_LIVE:
+        break;
+    case OBJECT_DEAD:
+        die(function, p, "double free: the object is already free");
+    case OBJECT_NONE:
+    case OBJECT_INSIDE:
         die_bad_pointer(function, p);
     }
     heap_settle(caller, true);
 }
 
-size_t heap_usable(const void *p, const char *function) {
-    enum { RECENT = 8 }; /* the whole magazine would cost more than many a caller's work */
+static void free_slow(void *p, unsigned kind, const char *function, const void *caller) {
+    if (is_object_start(&heap.bins.divisors[kind], p)) {
+        if (cache_holds(&heap.caches, kind, p, 1))
+            die(function, p, "double free: the object is already free");
+        cache_overflow(&heap.caches, kind, p);
+    } else {
+        if (large_bytes(&heap.runs, p) != 0)
+            scope_detach_large(&heap.scopes, p);
+        if (!large_free(&heap.runs, p))
+            die_bad_pointer(function, p);
+    }
+    heap_settle(caller, true);
+}
+
+/* For what is no hit of the fast paths. */
+static NOINLINE void free_unusual(void *p, const char *function, const void *caller) {
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
-    size_t bytes;
+    if (unit_kind_is_region(kind))
+        free_in_region(p, kind, function, caller);
+    else if (p != NULL)
+        free_slow(p, kind, function, caller);
+}
+
+void heap_free(void *p, const char *function, const void *caller) {
+    if (!recent_push_again(p))
+        free_unusual(p, function, caller);
+}
+
+size_t heap_usable(const void *p, unsigned kind, const char *function) {
+    enum { RECENT = 8 }; /* the whole magazine would cost more than many a caller's work */
     if (is_object_start(&heap.bins.divisors[kind], p)) {
         if (bin_holds(&heap.bins, kind, p) || cache_holds(&heap.caches, kind, p, RECENT))
             die(function, p, "the object is already free");
-        bytes = class_bytes(kind);
-    } else {
-        bytes = large_bytes(&heap.runs, p);
-        if (bytes == 0)
-            die_bad_pointer(function, p);
+        return class_bytes(kind);
     }
+    if (unit_kind_is_region(kind)) {
+        enum region_answer answer = scope_look(&heap.scopes, kind, p);
+        if (answer == OBJECT_DEAD)
+            die(function, p, "the object is already free");
+        if (answer != OBJECT_LIVE)
+            die_bad_pointer(function, p);
+        return region_usable(&heap.scopes.regions, kind, p);
+    }
+    size_t bytes = large_bytes(&heap.runs, p);
+    if (bytes == 0)
+        die_bad_pointer(function, p);
     return bytes;
+}
+
+/* Whether an object of that kind and size can come from a request for that. */
+static bool fits_request(unsigned kind, size_t usable, size_t size, size_t alignment) {
+    if (size > PTRDIFF_MAX)
+        return false;
+    size_t asked = max_size(size, 1);
+    if (unit_kind_is_region(kind))
+        return usable == (kind == UNIT_REGION ? narrow_bytes(asked) : align_up(asked, (size_t)1 << WIDE_SHIFT));
+    if (kind == UNIT_LARGE)
+        return usable == align_up(asked, heap.runs.space.page);
+    return kind == class_for(size, alignment);
 }
 
 void heap_check_sized(const void *p, size_t alignment, size_t size, const char *function) {
     if (LIKELY(!heap.options.sized_check))
         return;
-    size_t usable = heap_usable(p, function);
-    size_t page = heap.runs.space.page;
-    unsigned class = size <= PTRDIFF_MAX ? class_for(size, alignment) : 0;
-    bool fits = size <= PTRDIFF_MAX &&
-                (class != 0 ? usable == class_bytes(class) : usable == align_up(max_size(size, 1), page));
+    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
+    size_t usable = heap_usable(p, kind, function);
+    bool fits = fits_request(kind, usable, size, alignment);
     /* What was made smaller by realloc may have stayed where it was. */
     bool kept = atomic_load_explicit(&heap.shrink_failed, memory_order_relaxed);
     bool shrunk = alignment <= CLASS_GRAIN && size <= usable && (kept || size >= usable - usable / REALLOC_WASTE);
@@ -163,7 +272,7 @@ void heap_check_sized(const void *p, size_t alignment, size_t size, const char *
 
 bool heap_is_interrupted(void) {
     return caches_are_interrupted(&heap.caches) || lock_is_mine(&heap.bins.ticking) ||
-           lock_is_mine(&heap.runs.lock);
+           lock_is_mine(&heap.scopes.regions.lock) || lock_is_mine(&heap.runs.lock);
 }
 
 void heap_check(void) {
@@ -172,6 +281,7 @@ void heap_check(void) {
     runs_check(&heap.runs);
     bins_check(&heap.bins);
     cache_check(&heap.caches);
+    scopes_check(&heap.scopes);
 }
 
 #ifdef NEAP_DROP_IN

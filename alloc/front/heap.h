@@ -9,15 +9,19 @@
 #include "neap/neap.h"
 #include "os/os.h"
 #include "purge/scavenger.h"
+#include "scope/scope.h"
 #include "slab/bin.h"
 
 struct heap {
     struct runs runs;
     struct bins bins;
     struct caches caches;
+    struct scopes scopes;
     struct purge purge;
     struct scavenger scavenger;
     struct options options;
+    uintptr_t loader; /* where the dynamic loader lies, and how large it is */
+    size_t loader_bytes;
     struct lock making;
     _Atomic bool made; /* the rest is valid */
     _Atomic bool
@@ -29,6 +33,9 @@ extern struct heap heap;
 static inline bool heap_is_made(void) {
     return atomic_load_explicit(&heap.made, memory_order_acquire);
 }
+
+/* Makes the heap if that has not been done. False where memory is short. */
+bool heap_ready(void);
 
 /* In the drop-in library every function has its standard name too. The core library has neap_ names only. */
 #define PUBLIC __attribute__((visibility("default")))
@@ -45,14 +52,15 @@ enum { REALLOC_WASTE = 4 };
 #define CALLER __builtin_return_address(0)
 
 /* Any allocation: what the fast path in front of it does not serve. NULL with errno ENOMEM where memory is short
- * or size is above PTRDIFF_MAX. alignment is a power of two. Makes the heap at its first call. */
+ * or size is above PTRDIFF_MAX. alignment is a power of two. Makes the heap at its first call. What the dynamic
+ * loader asks for, for threads and libraries, is exempt from scopes. */
 void *heap_alloc(size_t size, size_t alignment, bool zero, const void *caller);
 
 /* neap_free for what its fast path does not take. `function` is what the program called, for messages. */
 void heap_free(void *p, const char *function, const void *caller);
 
-/* The usable bytes of the object at p, which is live, or the process ends. */
-size_t heap_usable(const void *p, const char *function);
+/* The usable bytes of the object at p, in a unit of that kind, which is live, or the process ends. */
+size_t heap_usable(const void *p, unsigned kind, const char *function);
 
 /* Ends the process where p, which is not NULL, cannot have been allocated with that size and alignment. Does
  * nothing unless the option sized_check is on. */

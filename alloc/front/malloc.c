@@ -26,27 +26,39 @@ PUBLIC void *neap_calloc(size_t count, size_t size) {
     return LIKELY(p != NULL) ? memset(p, 0, bytes) : heap_alloc(bytes, CLASS_GRAIN, true, CALLER);
 }
 
-static inline __attribute__((always_inline)) void *reallocate(void *p, size_t size, const char *function) {
-    if (p == NULL)
-        return fast_alloc(size);
-    size_t usable = heap_usable(p, function);
+/* Resizes one large object to another; NULL where it has to be copied, or there is no memory. */
+static void *resize_large(void *p, size_t usable, size_t size, const void *caller) {
+    uint64_t scope = scope_detach_large(&heap.scopes, p);
+    bool fits = size <= usable || scope == 0 || scope_has_room(&heap.scopes, scope, size);
+    void *resized = fits ? large_resize(&heap.runs, p, size) : NULL;
+    if (scope != 0)
+        scope_attach_large(&heap.scopes, scope, resized != NULL ? resized : p);
+    heap_settle(caller, false);
+    return resized;
+}
+
+/* What realloc does where the object does not simply stay as it is. */
+static NOINLINE void *resize(void *p, size_t size, unsigned kind, size_t usable, const char *function,
+                             const void *caller) {
     if (size == 0) {
-        fast_free(p, function);
+        if (!fast_push(p))
+            heap_free(p, function, caller);
         return NULL;
     }
     if (UNLIKELY(size > PTRDIFF_MAX)) {
         errno = ENOMEM;
         return NULL;
     }
-    if (usable > CLASS_MAX_BYTES && size > CLASS_MAX_BYTES) {
-        void *resized = large_resize(&heap.runs, p, size);
-        heap_settle(CALLER, false);
+    if (unit_kind_is_region(kind) && scope_resize(&heap.scopes, kind, p, size))
+        return p;
+    if (kind == UNIT_LARGE && usable > CLASS_MAX_BYTES && size > CLASS_MAX_BYTES) {
+        void *resized = resize_large(p, usable, size, caller);
         if (LIKELY(resized != NULL))
             return resized;
     } else if (size <= usable && size >= usable - usable / REALLOC_WASTE) {
         return p;
     }
-    void *to = fast_alloc(size);
+    void *to = heap_alloc(size, CLASS_GRAIN, false, caller);
     if (UNLIKELY(to == NULL)) {
         if (size > usable)
             return NULL;
@@ -54,8 +66,19 @@ static inline __attribute__((always_inline)) void *reallocate(void *p, size_t si
         return p; /* what shrinks never fails */
     }
     memcpy(to, p, min_size(size, usable));
-    fast_free(p, function);
+    if (!fast_push(p))
+        heap_free(p, function, caller);
     return to;
+}
+
+static INLINE void *reallocate(void *p, size_t size, const char *function) {
+    if (UNLIKELY(p == NULL))
+        return fast_alloc(size);
+    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
+    size_t usable = heap_usable(p, kind, function);
+    if (kind < CLASSES && size - 1 < usable && size >= usable - usable / REALLOC_WASTE)
+        return p;
+    return resize(p, size, kind, usable, function, CALLER);
 }
 
 PUBLIC void *neap_realloc(void *p, size_t size) {
@@ -78,7 +101,7 @@ PUBLIC void neap_free_sized(void *p, size_t size) {
 }
 
 PUBLIC size_t neap_malloc_usable_size(void *p) {
-    return p != NULL ? heap_usable(p, "malloc_usable_size") : 0;
+    return p != NULL ? heap_usable(p, unit_kind_at(&heap.runs.space.map, p), "malloc_usable_size") : 0;
 }
 
 PUBLIC size_t neap_purge(void) {

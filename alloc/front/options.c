@@ -58,6 +58,11 @@ static bool parse_page_size(const char *value, size_t *out) {
     return true;
 }
 
+static bool parse_scope(const char *value, bool *out) {
+    *out = strcmp(value, "thread") == 0;
+    return *out || strcmp(value, "off") == 0;
+}
+
 /* The parsed value reaches *options only if it is good. */
 static const char *apply(struct options *options, const char *key, const char *value) {
     struct options parsed = *options;
@@ -72,6 +77,8 @@ static const char *apply(struct options *options, const char *key, const char *v
         good = parse_percent(value, &parsed.purge_permille);
     else if (strcmp(key, "thp") == 0)
         good = parse_thp(value, &parsed.thp_system);
+    else if (strcmp(key, "scope") == 0)
+        good = parse_scope(value, &parsed.scope_thread);
     else if (strcmp(key, "page_size") == 0)
         good = parse_page_size(value, &parsed.page_size);
     else

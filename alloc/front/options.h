@@ -13,6 +13,7 @@ struct options {
     bool scavenger;        /* scavenger:on|off: a thread may return what is free */
     size_t purge_permille; /* purge_cpu:N: percent, to a tenth: CPU time for what is returned too early */
     bool thp_system;       /* thp:never|system: huge pages for the heap as the system has it for others */
+    bool scope_thread;     /* scope:thread|off: every thread but the first is a scope */
     size_t page_size;      /* page_size:N: for tests: pretend that pages are as large; power of two, to 64 KiB */
 };
 

@@ -12,6 +12,7 @@ struct figures {
     size_t cached;    /* bytes of free objects in thread caches */
     size_t slab_free; /* bytes of free objects in slabs */
     size_t large;     /* bytes of units in large allocations; part of live */
+    size_t regions;   /* bytes of regions of scopes; what is live in them is part of live */
     size_t dirty;     /* bytes of free runs that may be resident */
     size_t clean;     /* bytes of free runs that are not resident */
     size_t unmapped;  /* bytes of address space that has been given up */
@@ -50,8 +51,10 @@ static struct figures count(void) {
     }
     const struct runs *runs = &heap.runs;
     size_t used = counter_get(&runs->used_units);
+    slab_units += counter_get(&heap.scopes.regions.units);
     f.large = (used > slab_units ? used - slab_units : 0) << UNIT_SHIFT;
-    f.live += f.large;
+    f.regions = counter_get(&heap.scopes.regions.units) << UNIT_SHIFT;
+    f.live += f.large + regions_live_bytes(&heap.scopes.regions);
     f.dirty = counter_get(&runs->free_units[RUN_DIRTY]) << UNIT_SHIFT;
     f.clean = counter_get(&runs->free_units[RUN_CLEAN]) << UNIT_SHIFT;
     f.unmapped = counter_get(&runs->free_units[RUN_UNMAPPED]) << UNIT_SHIFT;
@@ -100,6 +103,8 @@ PUBLIC void neap_malloc_stats(void) {
     os_say("max mmap bytes   = 0");
     os_say("live %z, cached %z by %z threads, free in slabs %z bytes", f.live, f.cached, f.caches, f.slab_free);
     os_say("free runs: dirty %z, clean %z, unmapped %z bytes", f.dirty, f.clean, f.unmapped);
+    if (f.regions > 0)
+        os_say("scopes: %z open, regions %z bytes", counter_get(&heap.scopes.open), f.regions);
     os_say("mapped %z, metadata %z bytes", f.mapped, f.metadata);
     os_say("returned %z bytes, needed again %z, in %z passes and %z us of CPU time", f.returned, f.refaulted,
            counter_get(&heap.purge.passes),

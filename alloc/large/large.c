@@ -13,6 +13,7 @@ struct large {
     size_t bytes; /* usable, whole pages */
     size_t units;
     bool clean_rest; /* the units behind `bytes` read as zeroes */
+    struct large_tag tag;
 };
 _Static_assert(sizeof(struct large) <= UNIT_META_BYTES, "its metadata fits its first unit's");
 
@@ -154,6 +155,14 @@ void *large_resize(struct runs *runs, void *p, size_t size) {
         }
     }
     return p;
+}
+
+struct large_tag *large_tag(const struct runs *runs, const void *p) {
+    return &large_at(runs, p)->tag;
+}
+
+void *large_of_tag(const struct runs *runs, const struct large_tag *tag) {
+    return (void *)unit_address(&runs->space.map, space_unit_of_meta(&runs->space, tag));
 }
 
 size_t large_bytes(const struct runs *runs, const void *p) {

@@ -2,8 +2,8 @@
  * its own thread holds. Zeroed memory is a free lock.
  *
  * Lock order: a thread's cache lock or that of the bins' tick first, then at most one of the others: the registry,
- * a bin and the runs are never held together. So whoever holds one of them finishes without waiting for another,
- * and fork may take all of them in any order. Debug builds assert it at every acquisition. */
+ * a bin, the scopes and the runs are never held together. So whoever holds one of them finishes without waiting
+ * for another, and fork may take all of them in any order. Debug builds assert it at every acquisition. */
 #ifndef NEAP_OS_LOCK_H
 #define NEAP_OS_LOCK_H
 
@@ -16,6 +16,7 @@ enum lock_rank {
     RANK_TICK,     /* the right to look for free pages in slabs */
     RANK_REGISTRY, /* the caches that are there */
     RANK_BIN,      /* one size class */
+    RANK_SCOPES,   /* regions and scopes */
     RANK_RUNS,     /* runs of units and the space they lie in */
 };
 

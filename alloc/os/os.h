@@ -130,6 +130,9 @@ void os_yield(void);
 /* Number of processors this process may run on, at least 1. */
 unsigned os_processors(void);
 
+/* Where the dynamic loader's code and data lie; an empty range in a static program. */
+void os_loader_range(uintptr_t *start, uintptr_t *end);
+
 /* 64 random bits, the same at every call within a process image. */
 uint64_t os_random(void);
 

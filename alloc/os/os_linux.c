@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -364,6 +365,18 @@ unsigned os_processors(void) {
         n += (unsigned)__builtin_popcountl(mask[i]);
     errno = saved;
     return n > 0 ? n : 1;
+}
+
+void os_loader_range(uintptr_t *start, uintptr_t *end) {
+    uintptr_t base = getauxval(AT_BASE);
+    *start = *end = base;
+    if (base == 0)
+        return;
+    const Elf64_Ehdr *header = (const Elf64_Ehdr *)base;
+    const Elf64_Phdr *segment = (const Elf64_Phdr *)(base + header->e_phoff);
+    for (size_t i = 0; i < header->e_phnum; i++)
+        if (segment[i].p_type == PT_LOAD && base + segment[i].p_vaddr + segment[i].p_memsz > *end)
+            *end = base + segment[i].p_vaddr + segment[i].p_memsz;
 }
 
 uint64_t os_random(void) {

@@ -522,6 +522,13 @@ void runs_after_fork(struct runs *runs) {
     }
 }
 
+bool runs_map_marks(struct runs *runs, size_t units) {
+    lock_acquire(&runs->lock);
+    bool mapped = space_map_marks(&runs->space, units);
+    lock_release(&runs->lock);
+    return mapped;
+}
+
 static size_t check_tree(const struct runs *runs, uint32_t t, size_t low, size_t high, enum run_state state) {
     if (t == 0)
         return 0;

@@ -94,6 +94,9 @@ void run_unmap_clean(struct runs *runs);
  * they were purging. */
 void runs_after_fork(struct runs *runs);
 
+/* Maps the marks (space.h) of all units below `units`. False where the system refuses. */
+bool runs_map_marks(struct runs *runs, size_t units);
+
 /* Walks everything; debug. */
 void runs_check(struct runs *runs);
 

@@ -31,10 +31,10 @@ static const struct window {
 
 /* Each array has its own stretch of addresses in front of the heap, sized by the window. */
 static void place(struct space *space, uintptr_t start, size_t units) {
-    struct space_array *arrays[] = {&space->kinds, &space->moved, &space->sparse,
-                                    &space->metas, &space->bits,  &space->caches};
-    size_t metas = units * UNIT_META_BYTES, bits = units * UNIT_BITS_BYTES;
-    size_t bytes[] = {units, units, units, metas, bits, metas};
+    struct space_array *arrays[] = {&space->kinds, &space->moved,  &space->sparse, &space->metas,  &space->bits,
+                                    &space->marks, &space->caches, &space->scopes, &space->recents};
+    size_t metas = units * UNIT_META_BYTES, bits = units * UNIT_BITS_BYTES, marks = (units + 1) * UNIT_MARKS_BYTES;
+    size_t bytes[] = {units, units, units, metas, bits, marks, metas, metas, metas};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         *arrays[i] = (struct space_array){.base = start, .mapped = 0};
         start = align_up(start + bytes[i], 4 * MIB);
@@ -77,7 +77,7 @@ bool space_init(struct space *space, size_t page) {
         const struct window *window = &windows[w];
         for (int attempt = 0; attempt < 32; attempt++) {
             uintptr_t start = window->low + align_down(random % window->span, 4 * MIB);
-            /* All arrays together take less than a 32nd of what they describe. */
+            /* All arrays together take less than a 16th of what they describe. */
             place(space, start, window->bytes / UNIT_BYTES);
             enum os_result result = reach_all(space, 1);
             if (result == OS_OK) {
@@ -131,7 +131,24 @@ void *space_cache(struct space *space, size_t number) {
     return (void *)(space->caches.base + number * CACHE_BYTES);
 }
 
+void *space_scope(struct space *space, size_t number) {
+    if (reach(&space->scopes, (number + 1) * SCOPE_BYTES, space->page) != OS_OK)
+        return NULL;
+    return (void *)(space->scopes.base + number * SCOPE_BYTES);
+}
+
+void *space_recent(struct space *space, size_t number) {
+    if (reach(&space->recents, (number + 1) * RECENT_BYTES, space->page) != OS_OK)
+        return NULL;
+    return (void *)(space->recents.base + number * RECENT_BYTES);
+}
+
+bool space_map_marks(struct space *space, size_t units) {
+    return reach(&space->marks, (units + 1) * UNIT_MARKS_BYTES, space->page) == OS_OK;
+}
+
 size_t space_metadata_bytes(const struct space *space) {
     return space->kinds.mapped + space->moved.mapped + space->sparse.mapped + space->metas.mapped +
-           space->bits.mapped + space->caches.mapped;
+           space->bits.mapped + space->marks.mapped + space->caches.mapped + space->scopes.mapped +
+           space->recents.mapped;
 }

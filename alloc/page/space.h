@@ -13,7 +13,10 @@
 enum {
     UNIT_META_BYTES = 64,                  /* per unit: struct run, struct slab or struct large */
     UNIT_BITS_BYTES = UNIT_BYTES / 16 / 8, /* per unit: a bit for each 16 bytes */
+    UNIT_MARKS_BYTES = UNIT_BYTES / 32,    /* per unit: four bits for each 16 bytes; of regions only */
     CACHE_BYTES = 4 * 4096,                /* per thread cache */
+    SCOPE_BYTES = 320,                     /* per scope */
+    RECENT_BYTES = 4096,                   /* per thread that enters scopes */
 };
 
 /* An array that is mapped from its start as far as it is needed. */
@@ -27,7 +30,7 @@ struct space {
     size_t capacity; /* units in the window */
     size_t page;     /* bytes of a page: the system's, or more in tests */
     size_t granule;  /* units that runs are multiples of: one, or those of a page where a page is larger */
-    struct space_array kinds, moved, sparse, metas, bits, caches;
+    struct space_array kinds, moved, sparse, metas, bits, marks, caches, scopes, recents;
 };
 
 /* Finds the window and maps nothing yet but what it must. page is a power of two from 4 KiB to 64 KiB that the
@@ -41,6 +44,15 @@ size_t space_grow(struct space *space, size_t units, size_t *got);
 /* Memory for the cache with this number; NULL where the system refuses. Zeroed at its first use. */
 void *space_cache(struct space *space, size_t number);
 
+/* Memory for the scope with this number, likewise. */
+void *space_scope(struct space *space, size_t number);
+
+/* What belongs to the scopes of the thread whose cache has this number, likewise. */
+void *space_recent(struct space *space, size_t number);
+
+/* Sees to it that space_marks can be used for all units below `units`, and those of the next be read. */
+bool space_map_marks(struct space *space, size_t units);
+
 static inline void *space_meta(const struct space *space, size_t unit) {
     return (void *)(space->metas.base + unit * UNIT_META_BYTES);
 }
@@ -51,6 +63,10 @@ static inline size_t space_unit_of_meta(const struct space *space, const void *m
 
 static inline uint64_t *space_bits(const struct space *space, size_t unit) {
     return (uint64_t *)(space->bits.base + unit * UNIT_BITS_BYTES);
+}
+
+static inline void *space_marks(const struct space *space, size_t unit) {
+    return (void *)(space->marks.base + unit * UNIT_MARKS_BYTES);
 }
 
 /* A byte a unit: whether pages were moved into it. The kernel cannot merge its mapping with its neighbours', until

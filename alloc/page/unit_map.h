@@ -1,7 +1,8 @@
 /* One byte for each unit of the heap, which says what lies there: all that free() has to look up.
  *
  * Bytes are written under the lock of the runs (run.h) before the unit's first object is handed out and after
- * its last has come back. So a thread that holds a pointer to a live object may read its byte without a lock. */
+ * its last has come back; those of regions under the lock of the scopes. So a thread that holds a pointer to a
+ * live object may read its byte without a lock. */
 #ifndef NEAP_PAGE_UNIT_MAP_H
 #define NEAP_PAGE_UNIT_MAP_H
 
@@ -14,11 +15,13 @@ enum { UNIT_SHIFT = 14, UNIT_BYTES = 1 << UNIT_SHIFT };
 /* Kinds of unit. The numbers from 1 to UNIT_LAST_CLASS are size classes of the slab layer. */
 enum unit_kind {
     UNIT_NONE = 0, /* not ours: never mapped, or somebody else's mapping */
-    UNIT_LAST_CLASS = 0x7a,
-    UNIT_FREE = 0x7b,       /* in a free run */
-    UNIT_FREE_IDLE = 0x7c,  /* in a free dirty run since before the last tick */
-    UNIT_LARGE = 0x7d,      /* first unit of a large allocation */
-    UNIT_LARGE_BODY = 0x7e, /* its other units */
+    UNIT_LAST_CLASS = 0x78,
+    UNIT_REGION = 0x79,      /* in a region of a scope */
+    UNIT_REGION_WIDE = 0x7a, /* likewise, for larger objects */
+    UNIT_FREE = 0x7b,        /* in a free run */
+    UNIT_FREE_IDLE = 0x7c,   /* in a free dirty run since before the last tick */
+    UNIT_LARGE = 0x7d,       /* first unit of a large allocation */
+    UNIT_LARGE_BODY = 0x7e,  /* its other units */
     UNIT_KINDS = 0x7f,
 };
 

@@ -12,10 +12,11 @@ enum { FRUITLESS = 4 };
 /* So many mappings may come from moved pages before frees return what is dirty, whatever that costs. */
 enum { MOVES = 64 };
 
-void purge_init(struct purge *purge, struct caches *caches, struct bins *bins, struct runs *runs,
-                size_t permille) {
+void purge_init(struct purge *purge, struct caches *caches, struct bins *bins, struct regions *regions,
+                struct runs *runs, size_t permille) {
     purge->caches = caches;
     purge->bins = bins;
+    purge->regions = regions;
     purge->runs = runs;
     purge->permille = permille;
     /* Until the first look: what the allowance is worth at a fault's usual price. */
@@ -38,24 +39,27 @@ static void spend(struct purge *purge, uint64_t since) {
     atomic_fetch_add_explicit(&purge->spent, os_clock(OS_THREAD_CPU) - since, memory_order_relaxed);
 }
 
-/* What is taken from caches makes pages of slabs free, and slabs empty: in this order one pass sees all. Stores in
+/* What is taken from caches makes pages of slabs free, and slabs and regions empty: in this order one pass sees
+ * all. Stores in
  * *bytes how many went back. False where it found nothing to do. */
 static bool pass(struct purge *purge, bool all, size_t *bytes) {
     uint64_t since = os_clock(OS_THREAD_CPU);
     must_unmap(purge->runs);
     size_t objects = caches_tick(purge->caches, all);
-    *bytes = bins_tick(purge->bins, all) + runs_tick(purge->runs, all);
+    *bytes = bins_tick(purge->bins, all) + regions_tick(purge->regions, all) + runs_tick(purge->runs, all);
     spend(purge, since);
     return objects > 0 || *bytes > 0;
 }
 
 bool purge_is_pending(const struct purge *purge) {
-    return runs_pending(purge->runs) || bins_pending(purge->bins) || caches_pending(purge->caches);
+    return runs_pending(purge->runs) || bins_pending(purge->bins) || regions_pending(purge->regions) ||
+           caches_pending(purge->caches);
 }
 
 size_t purge_returnable(const struct purge *purge) {
     const struct bins *bins = purge->bins;
     size_t bytes = counter_get(&purge->runs->free_units[RUN_DIRTY]) << UNIT_SHIFT;
+    bytes += regions_stocked_bytes(purge->regions);
     for (unsigned c = 1; c < CLASSES; c++) {
         size_t slabs = counter_get(&bins->bin[c].slabs) * (bins->divisors[c].slab_mask + (size_t)1);
         size_t allocated = counter_get(&bins->bin[c].allocated) * class_bytes(c);

@@ -6,11 +6,13 @@
 #include "cache/cache.h"
 #include "page/run.h"
 #include "purge/budget.h"
+#include "scope/region.h"
 #include "slab/bin.h"
 
 struct purge {
     struct caches *caches;
     struct bins *bins;
+    struct regions *regions;
     struct runs *runs;
     size_t permille;      /* of the program's CPU time, for what was returned too early */
     _Atomic bool looking; /* some thread is in purge_look, and owns what follows, to fruitless */
@@ -26,7 +28,8 @@ struct purge {
     counter moves_limit;     /* … until runs->moves is here */
 };
 
-void purge_init(struct purge *purge, struct caches *caches, struct bins *bins, struct runs *runs, size_t permille);
+void purge_init(struct purge *purge, struct caches *caches, struct bins *bins, struct regions *regions,
+                struct runs *runs, size_t permille);
 
 /* Whether a pass, or one soon after, could return something. Cheap. */
 bool purge_is_pending(const struct purge *purge);

@@ -18,6 +18,13 @@ extern "C" bool micro_continue(micro *micro, size_t operations) {
     return micro->state.KeepRunningBatch(static_cast<benchmark::IterationCount>(operations));
 }
 
+extern "C" void micro_pause(micro *micro, bool pause) {
+    if (pause)
+        micro->state.PauseTiming();
+    else
+        micro->state.ResumeTiming();
+}
+
 extern "C" size_t micro_argument(const micro *micro, size_t index) {
     return static_cast<size_t>(micro->state.range(index));
 }
@@ -78,6 +85,7 @@ int main(int argc, char **argv) {
     if (!take_run(argc, argv))
         return USAGE;
     micro_add_all();
+    micro_add_scopes();
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv))
         return USAGE;

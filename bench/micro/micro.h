@@ -16,6 +16,9 @@ struct micro; /* one thread's view of a benchmark that runs */
  * equally often. */
 bool micro_continue(struct micro *micro, size_t operations);
 
+/* Time that is not the operation's, within the loop. Costs some hundred nanoseconds. */
+void micro_pause(struct micro *micro, bool pause);
+
 size_t micro_argument(const struct micro *micro, size_t index);
 unsigned micro_thread(const struct micro *micro); /* from 0 */
 
@@ -26,8 +29,9 @@ void micro_fail(struct micro *micro, const char *why);
 void micro_add(const char *name, void (*run)(struct micro *micro), const size_t *arguments, size_t argument_count,
                unsigned threads);
 
-/* Registers all, in benchmarks.c; called by main. */
+/* Registers all, in benchmarks.c, and those of scopes, in scopes.c; called by main. */
 void micro_add_all(void);
+void micro_add_scopes(void);
 
 #ifdef __cplusplus
 }

@@ -89,6 +89,91 @@ void neap_malloc_stats(void);
 /** Writes what the heap holds to `out`, as XML; options must be 0. Returns 0, or -1 with errno set. */
 int neap_malloc_info(int options, FILE *out);
 
+/* --- scopes -------------------------------------------------------------------------------------------------
+ *
+ * A scope is what one request, connection or job allocates between its begin and its end. It lies together, apart
+ * from what others allocate, and is counted. While a thread has entered a scope, malloc and its kind allocate in
+ * it; free, realloc and malloc_usable_size take its objects like any others, from any thread, at any time, also
+ * after its end: the end of a scope frees no live object. Its empty memory is used again at once, and what
+ * survives stays where it is. See docs/scopes.md.
+ *
+ * One thread at a time may have entered a scope; it may leave it at any point, and another may enter it. A thread
+ * may enter several, one inside the other. Functions that return int return 0, or the number of an error; none
+ * sets errno but neap_scope_create and neap_scope_malloc. */
+
+/** Names a scope. 0 is none; the handle of a scope that has ended is not used again. */
+typedef uint64_t neap_scope;
+
+struct neap_scope_options {
+    const char
+        *label;     /**< what the scope is counted under, such as a route; up to 63 bytes are copied. NULL: none */
+    size_t limit;   /**< how many bytes may live in it at once; 0: any number. Beyond, malloc fails with ENOMEM */
+    unsigned flags; /**< NEAP_SCOPE_* */
+    unsigned reserved[5]; /**< 0 */
+};
+#define NEAP_SCOPE_DESTROYABLE 1u /**< takes objects by neap_scope_malloc only; see neap_scope_destroy */
+
+/** Makes a scope; options may be NULL. Costs no memory to speak of until something is allocated in it.
+ *  Returns 0 with errno ENOMEM where memory is short, EINVAL for flags that are not known. */
+neap_scope neap_scope_create(const struct neap_scope_options *options);
+
+/** Has the calling thread allocate in the scope from now on. EINVAL: there is no such scope (any more), or it is
+ *  destroyable. EBUSY: this thread or another has entered it, or is ending it. */
+int neap_scope_enter(neap_scope scope);
+
+/** Takes back the calling thread's last enter. EINVAL: there is no such scope. EPERM: it is not what the calling
+ * thread has entered last. EBUSY: an exempt section that began in it has not ended. A thread that ends leaves all.
+ */
+int neap_scope_leave(neap_scope scope);
+
+/** Ends the scope. What lives in it lives on, and is counted as surviving under the scope's label. EINVAL: there
+ * is no such scope (any more). EBUSY: a thread has entered it. */
+int neap_scope_end(neap_scope scope);
+
+/** The scope that the calling thread's next allocation goes to; 0: none. */
+neap_scope neap_scope_current(void);
+
+/** Gives the scope another label, for who knows only later. EINVAL: there is no such scope. */
+int neap_scope_set_label(neap_scope scope, const char *label);
+
+/** Allocates size bytes in a scope without entering it. NULL with errno ENOMEM: memory is short, size is above
+ *  PTRDIFF_MAX or the scope's limit is reached; EINVAL: there is no such scope; EBUSY: another thread has entered
+ * it, or allocates in it in this way just now. The object may be freed like any other; one that realloc has moved
+ * is no longer of the scope. */
+void *neap_scope_malloc(neap_scope scope, size_t size);
+
+/** Frees all objects of a destroyable scope at once, and ends it. Nothing may point to them any more. EINVAL:
+ * there is no such scope (any more), or it is not destroyable. EBUSY: another thread is using it. */
+int neap_scope_destroy(neap_scope scope);
+
+/** Of one scope; sizes as rounded up by the allocator. */
+struct neap_scope_stats {
+    size_t allocated_bytes, allocated_objects; /**< ever */
+    size_t live_bytes, live_objects;           /**< not freed yet */
+    size_t peak_bytes; /**< live at once, at most; frees are noticed late: up to 64 KiB or a half too high */
+    size_t refused;    /**< requests that would have exceeded the limit */
+    size_t reserved[10];
+};
+
+/** Stores the scope's figures. EINVAL: there is no such scope. EBUSY: another thread has entered it. */
+int neap_scope_stats(neap_scope scope, struct neap_scope_stats *stats);
+
+/** Begins a section in which the calling thread allocates outside of its scope, for what is to stay: caches,
+ * lazily made state. Returns what neap_exempt_end has to be given. Sections may be nested, and scopes entered
+ * inside. */
+int neap_exempt_begin(void);
+void neap_exempt_end(int token);
+
+/** NEAP_EXEMPT { … }: an exempt section as a block; leave it by its end, break or continue, not by return or goto.
+ */
+#define NEAP_EXEMPT                                                                                               \
+    for (int neap_token_ = neap_exempt_begin(), neap_once_ = 1; neap_once_;                                       \
+         neap_once_ = 0, neap_exempt_end(neap_token_))
+
+/** Writes an account of the scopes that have ended to `out`, a line a label, those with the most surviving bytes
+ * first. Returns 0, or EIO where that failed. */
+int neap_scope_report(FILE *out);
+
 /** What the library says of itself to an observer that reads the process's memory, such as `neap check PID`.
  *  Written by the library only. Its size never changes; later versions give reserved words a meaning. */
 struct neap_state {

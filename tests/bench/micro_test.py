@@ -10,6 +10,8 @@ import unittest
 ARGUMENTS = None
 KINDS = ("pairs", "batch-lifo", "batch-fifo", "batch-random", "calloc", "aligned", "growth-double", "growth-half",
          "growth-page", "mixed", "cross-thread", "overhead/pairs", "overhead/mixed")
+SCOPE_KINDS = ("scope/pairs", "scope/batch-fifo", "scope/request", "scope/enter-leave", "scope/create-end", "scope/freed",
+               "scope/destroyed")
 
 
 def run(*arguments, preload=""):
@@ -35,9 +37,11 @@ class Micro(unittest.TestCase):
                 rows = measured["benchmarks"]
                 for kind in KINDS:
                     self.assertTrue([row for row in rows if row["name"].startswith(kind + "/")], kind)
+                for kind in SCOPE_KINDS:
+                    self.assertEqual(any(row["name"].startswith(kind) for row in rows), preload != "", kind)
                 for row in rows:
                     self.assertFalse(row.get("error_occurred"), row)
-                    self.assertGreater(row["real_time"], 0.1 if row["time_unit"] == "ns" else 0)
+                    self.assertGreater(row["real_time"], 0.1 if row["time_unit"] == "ns" and "destroyed" not in row["name"] else 0)
                 self.assertEqual({row["threads"] for row in rows if row["name"].startswith("mixed/")}, {1, 2, 4, 16})
 
     def test_bad_arguments(self):

@@ -63,6 +63,33 @@ void new_delete_sized(long count) {
     repeat(count, [] { operator delete(used(operator new(bytes)), bytes); });
 }
 
+// Looked up as the library is preloaded, not linked.
+template <typename Function> Function *find(const char *name) {
+    auto *function = reinterpret_cast<Function *>(dlsym(RTLD_DEFAULT, name));
+    if (function == nullptr)
+        abort();
+    return function;
+}
+
+void scope_malloc_free(long count) {
+    neap_scope scope = find<decltype(neap_scope_create)>("neap_scope_create")(nullptr);
+    find<decltype(neap_scope_enter)>("neap_scope_enter")(scope);
+    malloc_free(count);
+    find<decltype(neap_scope_leave)>("neap_scope_leave")(scope);
+    find<decltype(neap_scope_end)>("neap_scope_end")(scope);
+}
+
+void scope_enter_leave(long count) {
+    auto *enter = find<decltype(neap_scope_enter)>("neap_scope_enter");
+    auto *leave = find<decltype(neap_scope_leave)>("neap_scope_leave");
+    neap_scope scope = find<decltype(neap_scope_create)>("neap_scope_create")(nullptr);
+    repeat(count, [=] {
+        enter(scope);
+        leave(scope);
+    });
+    find<decltype(neap_scope_end)>("neap_scope_end")(scope);
+}
+
 const struct {
     const char *name;
     void (*run)(long count);
@@ -74,6 +101,8 @@ const struct {
     {"aligned_alloc_free", aligned_alloc_free},
     {"new_delete", new_delete},
     {"new_delete_sized", new_delete_sized},
+    {"scope_malloc_free", scope_malloc_free},
+    {"scope_enter_leave", scope_enter_leave},
 };
 
 } // namespace

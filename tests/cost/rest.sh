@@ -8,6 +8,7 @@ export LC_ALL=C
 max_process=256       # KiB that a small program has more than under glibc
 max_idle_thread=1024  # bytes for a thread that has allocated nothing
 max_thread=$((24 << 10)) # bytes for a thread that has allocated and freed, beyond its objects
+max_scope=4096        # bytes for an open scope with 20 small objects, beyond 1.5 times what was asked for
 threads=200
 
 (($# == 1)) || { sed -n 's/^# usage: //p' "$0" >&2; exit 2; }
@@ -21,6 +22,7 @@ unset LD_PRELOAD NEAP_OPTIONS MALLOC_ARENA_MAX GLIBC_TUNABLES
 cc=${CC:-cc}
 "$cc" -O2 -Wall -Wextra "$here/rest.c" -o "$work/rest"
 "$cc" -O2 -Wall -Wextra -pthread "$here/threads.c" -o "$work/threads"
+"$cc" -O2 -Wall -Wextra -I"$here/../../include" "$here/scopes.c" "$lib" -o "$work/scopes"
 
 passed=0 failed=0
 # at_most NAME FIGURE BOUND UNIT
@@ -81,6 +83,9 @@ echo "      $threads threads after work: Anonymous $worked KiB under glibc ($(((
   "$neap_worked KiB under neap"
 at_most "a thread that allocated and freed 1000 small objects" \
   $(((neap_worked - neap_many) * 1024 / threads)) $max_thread bytes
+
+at_most "an open scope with 20 small objects, beyond 1.5 times what was asked for" \
+  "$(LD_LIBRARY_PATH=${lib%/*} "$work/scopes")" $max_scope bytes
 
 echo "$passed passed, $failed failed"
 ((failed == 0))

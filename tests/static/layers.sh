@@ -18,7 +18,7 @@ free_standing=" stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h limi
 # Headers of libc for a folder, or for one file of it. What may block, allocate or map has its place in os/.
 declare -A allowed=(
   [base]="string.h"
-  [os]="errno.h fcntl.h linux/futex.h linux/membarrier.h pthread.h sched.h signal.h stdlib.h string.h sys/auxv.h
+  [os]="elf.h errno.h fcntl.h linux/futex.h linux/membarrier.h pthread.h sched.h signal.h stdlib.h string.h sys/auxv.h
     sys/mman.h sys/prctl.h sys/resource.h sys/syscall.h sys/uio.h time.h unistd.h"
   [os/os_thread.c]="dlfcn.h"
   [page]="string.h"
@@ -30,6 +30,7 @@ declare -A allowed=(
   [front]="errno.h pthread.h string.h"
   [front/operators.c]="dlfcn.h"
   [front/report.c]="malloc.h stdio.h"
+  [front/scopes.c]="stdio.h"
 )
 
 # Functions that enter the kernel, should one be declared by hand or come in through a header that is allowed.

@@ -1,7 +1,11 @@
 /* Random work on the prefixed build, checked against a shadow: every object is filled with bytes that only it has,
  * and looked through before it is resized or freed. Threads hand objects to each other, come and go, and fork.
  *
- *   stress [--seconds N] [--threads N] [--seed N] [--no-fork] [--jitter N] [--revoke]
+ *   stress [--seconds N] [--threads N] [--seed N] [--no-fork] [--jitter N] [--revoke] [--scopes N]
+ *          [--survivors PERCENT]
+ *
+ * With --scopes the threads enter and leave so many scopes in turn, end them and make others; so many of the
+ * objects that a thread has when it ends a scope live on.
  *
  * --revoke: one more thread takes all caches back, all the time.
  * Ends with status 1 and a message on the first wrong byte, alignment or size. */
@@ -18,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOTS = 600, MAILBOXES = 256 };
+enum { SLOTS = 600, MAILBOXES = 256, SCOPES_MAX = 1024 };
 
 struct object {
     unsigned char *p;
@@ -34,6 +38,8 @@ struct worker {
 
 static struct object mailboxes[MAILBOXES];
 static pthread_mutex_t mail = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic neap_scope scopes[SCOPES_MAX];
+static unsigned long scope_count, survivors;
 static double deadline;
 static bool forks = true;
 static _Atomic uint64_t next_mark = 1;
@@ -161,7 +167,34 @@ static void mail_exchange(struct worker *w, struct object *o) {
 static void tick(struct worker *w) {
     bool all = draw(w) % 4 == 0;
     bins_tick(&heap.bins, all);
+    regions_tick(&heap.scopes.regions, all);
     runs_tick(&heap.runs, all);
+}
+
+/* Whoever finds a scope that nobody has entered may work in it; errors are those of a race that another has won.
+ */
+static neap_scope enter_any(struct worker *w) {
+    neap_scope scope = atomic_load(&scopes[draw(w) % scope_count]);
+    int error = neap_scope_enter(scope);
+    if (error != 0 && error != EBUSY && error != EINVAL)
+        abort();
+    return error == 0 ? scope : 0;
+}
+
+static void end_any(struct worker *w) {
+    _Atomic neap_scope *place = &scopes[draw(w) % scope_count];
+    neap_scope old = atomic_load(place);
+    for (int i = 0; i < SLOTS; i++)
+        if (w->slots[i].p != NULL && draw(w) % 100 >= survivors)
+            release(&w->slots[i]);
+    int error = neap_scope_end(old);
+    if (error == EBUSY || (error == EINVAL && old != 0))
+        return;
+    neap_scope fresh = neap_scope_create(&(struct neap_scope_options){.label = "stress"});
+    if (fresh == 0)
+        abort();
+    if (!atomic_compare_exchange_strong(place, &old, fresh) && neap_scope_end(fresh) != 0)
+        abort();
 }
 
 static void fork_child(struct worker *w) {
@@ -170,6 +203,11 @@ static void fork_child(struct worker *w) {
         for (int i = 0; i < SLOTS; i += 3)
             if (w->slots[i].p != NULL)
                 release(&w->slots[i]);
+        for (unsigned long i = 0; i < scope_count; i++) {
+            int error = neap_scope_end(atomic_load(&scopes[i])); /* those of other threads are left */
+            if (error != 0 && error != EINVAL && (error != EBUSY || neap_scope_current() == 0))
+                abort();
+        }
         for (int i = 0; i < SLOTS; i += 3)
             allocate(w, &w->slots[i]);
         neap_malloc_trim(0);
@@ -186,6 +224,9 @@ static void fork_child(struct worker *w) {
 
 static void work(struct worker *w, size_t operations) {
     for (size_t n = 0; n < operations && now() < deadline; n++) {
+        neap_scope scope = scope_count > 0 ? enter_any(w) : 0,
+                   inner = scope != 0 && draw(w) % 4 == 0 ? enter_any(w) : 0;
+        int token = draw(w) % 8 == 0 ? neap_exempt_begin() : 0;
         for (int i = 0; i < 200; i++) {
             struct object *o = &w->slots[draw(w) % SLOTS];
             uint64_t r = draw(w) % 16;
@@ -199,6 +240,9 @@ static void work(struct worker *w, size_t operations) {
                 release(o);
             w->operations++;
         }
+        neap_exempt_end(token);
+        if ((inner != 0 && neap_scope_leave(inner) != 0))
+            abort();
         uint64_t r = draw(w) % 2048;
         if (r == 0 && forks)
             fork_child(w);
@@ -208,6 +252,10 @@ static void work(struct worker *w, size_t operations) {
             heap_check();
         else if (r < 60)
             tick(w);
+        else if (r < 200 && scope_count > 0)
+            end_any(w);
+        if (scope != 0 && neap_scope_leave(scope) != 0)
+            abort();
     }
 }
 
@@ -254,6 +302,8 @@ int main(int argc, char **argv) {
                                             {"threads", required_argument, NULL, 't'},
                                             {"seed", required_argument, NULL, 'r'},
                                             {"jitter", required_argument, NULL, 'j'},
+                                            {"scopes", required_argument, NULL, 'c'},
+                                            {"survivors", required_argument, NULL, 'l'},
                                             {"no-fork", no_argument, NULL, 'n'},
                                             {"revoke", no_argument, NULL, 'v'},
                                             {0}};
@@ -269,6 +319,10 @@ int main(int argc, char **argv) {
             seed = strtoul(optarg, NULL, 10);
         else if (c == 'j')
             jitter = strtoul(optarg, NULL, 10);
+        else if (c == 'c')
+            scope_count = min_size(strtoul(optarg, NULL, 10), SCOPES_MAX);
+        else if (c == 'l')
+            survivors = strtoul(optarg, NULL, 10);
         else if (c == 'n')
             forks = false;
         else if (c == 'v')
@@ -305,12 +359,15 @@ int main(int argc, char **argv) {
             release(&mailboxes[i]);
     if (revoke)
         pthread_join(revoker, NULL);
+    for (unsigned long i = 0; i < scope_count; i++)
+        if (scopes[i] != 0 && neap_scope_end(scopes[i]) != 0)
+            abort();
     neap_malloc_trim(0);
     heap_check();
     size_t used = counter_get(&heap.runs.used_units), allocated = 0;
     for (unsigned c = 1; c < CLASSES; c++)
         allocated += counter_get(&heap.bins.bin[c].allocated) - caches_count(&heap.caches, c);
-    if (used != 0 || allocated != 0) {
+    if (used != 0 || allocated != 0 || counter_get(&heap.scopes.open) != 0) {
         fprintf(stderr, "stress: lost memory: %zu units in use, %zu objects allocated\n", used, allocated);
         return 1;
     }

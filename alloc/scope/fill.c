@@ -1,0 +1,367 @@
+/* What a thread does with objects of scopes beyond the fast paths of scope.h.
+ *
+ * Locks: that of the regions, for large objects and for counting; never while regions are made or given back, nor
+ * over a system call. A scope's cursors belong to the thread that has entered it. A fork may come between any two
+ * stores: whatever a child finds between `next` and `hole_end` of a thread that it does not have, it clears. */
+#include "scope/inside.h"
+
+#include "base/check.h"
+#include "large/large.h"
+
+#include <string.h>
+
+enum {
+    WIDE_FROM = 256,        /* what is larger and does not fit a narrow hole goes where a wide one is open */
+    NARROW_ALIGNMENT = 256, /* at most; more would waste much of a region */
+    WIDE_ALIGNMENT = 4096,
+    LEARN_SHARE = 2, /* what has been freed is learnt when so much is new: a half of what may live, and */
+    LEARN_MIN = 64 << 10,
+};
+
+void scope_close_hole(struct scopes *scopes, struct scope *scope, unsigned shape) {
+    struct cursor *cursor = &scope->cursor[shape];
+    char *next = next_of(cursor);
+    if (scope->region[shape] == NULL)
+        return;
+    size_t first = granule_of(scopes, scope, shape, cursor->first), gap = granule_of(scopes, scope, shape, next);
+    counter_add(&scope->allocated, (size_t)(next - cursor->first));
+    note_touched(cursor);
+    region_note_used(&scopes->regions, scope->region[shape], first,
+                     granule_of(scopes, scope, shape, cursor->touched));
+    marks_kill(cursor->stripes, gap);
+    set_next(cursor, NULL); /* room for nothing */
+    cursor->end = cursor->hole_end = cursor->first = cursor->touched = NULL;
+}
+
+/* Learns what has been freed. The scope is the calling thread's. */
+static void learn_freed(struct scopes *scopes, struct scope *scope) {
+    if (scope == thread_scope)
+        scope_empty_recent(scopes);
+    note_peak(scope);
+    lock_acquire(lock_of(scopes));
+    size_t live = scope_count_live(scopes, scope).bytes - counter_get(&scope->large_live);
+    lock_release(lock_of(scopes));
+    counter_set(&scope->learnt, allocated_of(scope));
+    counter_set(&scope->freed, counter_get(&scope->learnt) - live);
+}
+
+void scope_empty_recent(struct scopes *scopes) {
+    struct scope *scope = thread_scope;
+    struct load again; /* allocated again after they had been freed */
+    if (thread_recent == NULL || thread_recent->objects == 0)
+        return;
+    void *already_free = recent_empty(&scopes->regions.runs->space, thread_recent, &again);
+    counter_add(&scope->objects, again.objects);
+    counter_add(&scope->allocated, again.bytes);
+    counter_add(&scope->freed, again.bytes);
+    regions_set_pending(&scopes->regions);
+    die_if_freed_twice(already_free);
+}
+
+/* Bytes that the scope may still have. */
+static size_t room_of(const struct scope *scope) {
+    size_t live = live_of(scope), limit = counter_get(&scope->limit);
+    return limit > live ? limit - live : 0;
+}
+
+/* Holes can be filled as far as the limit allows. */
+static void apply_limit(struct scope *scope) {
+    size_t room = counter_get(&scope->limit) != SIZE_MAX ? room_of(scope) : SIZE_MAX;
+    for (size_t s = 0; s < REGION_SHAPES; s++) {
+        struct cursor *cursor = &scope->cursor[s];
+        char *next = next_of(cursor);
+        if (next != NULL)
+            cursor->end = next + min_size((size_t)(cursor->hole_end - next) - 1, room);
+    }
+}
+
+/* Goes on to a hole with room for that. False where the system refuses memory. */
+static bool next_hole(struct scopes *scopes, struct scope *scope, unsigned shape, size_t bytes) {
+    struct regions *regions = &scopes->regions;
+    struct cursor *cursor = &scope->cursor[shape];
+    struct region *region = scope->region[shape];
+    unsigned shift = shift_of(scopes, shape);
+    size_t start, end, granules = (bytes >> shift) + 1; /* of a gap, one is to stay */
+    scope_close_hole(scopes, scope, shape);
+    recent_forget(thread_recent);
+    if (region == NULL || !lines_take(&regions->shape[shape], &region->lines, granules, &start, &end)) {
+        size_t allocated = counter_get(&scope->allocated);
+        if (allocated - counter_get(&scope->learnt) >= max_size(LEARN_MIN, live_of(scope) / LEARN_SHARE))
+            learn_freed(scopes, scope);
+        region = region_acquire(regions, shape, granules, scope->handle, &scope->regions[shape],
+                                allocated >= LEARN_MIN, region);
+        scope->region[shape] = region;
+        if (region == NULL)
+            return false;
+        bool found = lines_take(&regions->shape[shape], &region->lines, granules, &start, &end);
+        VERIFY(found);
+    }
+    cursor->base = region_base(regions, region);
+    cursor->stripes = region_stripes(regions, region);
+    marks_open(&regions->shape[shape], cursor->stripes, start, end);
+    cursor->first = cursor->touched = cursor->base + (start << shift);
+    cursor->hole_end = cursor->base + (end << shift);
+    cursor->end = cursor->hole_end - 1;
+    set_next(cursor, cursor->first);
+    return true;
+}
+
+/* Where an object would lie in the open hole; NULL where it does not fit. */
+static char *fitting(const struct cursor *cursor, size_t bytes, size_t alignment) {
+    char *p = (char *)align_up((uintptr_t)next_of(cursor), alignment);
+    return p < cursor->hole_end && bytes < (size_t)(cursor->hole_end - p) ? p : NULL;
+}
+
+static void *fill(struct scopes *scopes, struct scope *scope, unsigned shape, size_t bytes, size_t alignment) {
+    struct cursor *cursor = &scope->cursor[shape];
+    size_t grain = (size_t)1 << shift_of(scopes, shape);
+    char *p = fitting(cursor, bytes, max_size(alignment, grain));
+    if (p == NULL) {
+        size_t slack = alignment > grain ? alignment - grain : 0;
+        if (!next_hole(scopes, scope, shape, bytes + slack))
+            return NULL;
+        p = fitting(cursor, bytes, max_size(alignment, grain));
+    }
+    if (p != next_of(cursor)) { /* what is skipped is a dead segment */
+        size_t skipped = granule_of(scopes, scope, shape, next_of(cursor));
+        marks_set_start(cursor->stripes, granule_of(scopes, scope, shape, p));
+        marks_kill(cursor->stripes, skipped);
+    }
+    marks_set_start(cursor->stripes, granule_of(scopes, scope, shape, p + bytes));
+    set_next(cursor, p + bytes);
+    counter_add(&scope->objects, 1);
+    return p;
+}
+
+static void *alloc_large(struct scopes *scopes, struct scope *scope, size_t size, size_t alignment, bool zero,
+                         bool *zeroed) {
+    void *p = large_alloc(scopes->regions.runs, size, alignment, zero, zeroed);
+    if (p != NULL) {
+        counter_add(&scope->large_allocated, large_bytes(scopes->regions.runs, p));
+        counter_add(&scope->objects, 1);
+        scope_attach_large(scopes, scope->handle, p);
+        note_peak(scope);
+    }
+    return p;
+}
+
+void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_t alignment, bool zero,
+                  bool *over_limit) {
+    size_t asked = max_size(size, 1);
+    size_t narrow = narrow_bytes(asked), wide = align_up(asked, (size_t)1 << WIDE_SHIFT);
+    size_t large = align_up(asked, scopes->regions.runs->space.page);
+    bool is_narrow = asked <= NARROW_MAX && alignment <= NARROW_ALIGNMENT;
+    bool is_wide = asked <= WIDE_MAX && alignment <= WIDE_ALIGNMENT;
+    if (is_narrow && asked > WIDE_FROM && fitting(&scope->cursor[REGION_NARROW], narrow, alignment) == NULL)
+        is_narrow = fitting(&scope->cursor[REGION_WIDE], wide, alignment) == NULL;
+    size_t bytes = is_narrow ? narrow : is_wide ? wide : large;
+    *over_limit = false;
+    if (counter_get(&scope->limit) != SIZE_MAX && room_of(scope) < bytes) {
+        learn_freed(scopes, scope);
+        *over_limit = room_of(scope) < bytes;
+    }
+    bool zeroed = false;
+    void *p = NULL;
+    if (*over_limit)
+        counter_add(&scope->refused, 1);
+    else if (is_narrow)
+        p = fill(scopes, scope, REGION_NARROW, narrow, alignment);
+    else if (is_wide)
+        p = fill(scopes, scope, REGION_WIDE, wide, alignment);
+    else
+        p = alloc_large(scopes, scope, size, alignment, zero, &zeroed);
+    apply_limit(scope);
+    return p != NULL && zero && !zeroed ? memset(p, 0, size) : p;
+}
+
+enum scope_result scope_malloc(struct scopes *scopes, uint64_t handle, size_t size, void **p) {
+    struct scope *scope;
+    bool entered, over_limit;
+    enum scope_result result = borrow(scopes, handle, &scope, &entered);
+    if (result != SCOPE_OK)
+        return result;
+    *p = scope_bump(&scopes->regions.runs->space, scope, size);
+    if (*p == NULL && size <= PTRDIFF_MAX)
+        *p = scope_alloc(scopes, scope, size, 1, false, &over_limit);
+    unborrow(scope, entered);
+    return *p != NULL ? SCOPE_OK : SCOPE_NO_MEMORY;
+}
+
+/* Whether the calling thread allocates from the scope whose region this is. */
+static bool is_own(const struct region *region) {
+    return thread_scope != NULL &&
+           thread_scope->handle == atomic_load_explicit(&region->owner, memory_order_relaxed);
+}
+
+/* Whether p is where a scope's gap starts, which looks like an object. */
+static bool is_gap(const struct scopes *scopes, const struct region *region, const void *p) {
+    const struct scope *scope = scope_find(scopes, atomic_load_explicit(&region->owner, memory_order_relaxed));
+    return scope != NULL && p == next_of(&scope->cursor[region->shape]);
+}
+
+enum region_answer scope_look(const struct scopes *scopes, unsigned kind, const void *p) {
+    enum region_answer answer = region_look(&scopes->regions, kind, p);
+    if (answer != OBJECT_LIVE)
+        return answer;
+    if (is_gap(scopes, region_of(&scopes->regions, kind, p), p))
+        return OBJECT_NONE;
+    return thread_recent != NULL && recent_holds(thread_recent, p) ? OBJECT_DEAD : OBJECT_LIVE;
+}
+
+enum region_answer scope_free(struct scopes *scopes, unsigned kind, void *p) {
+    struct regions *regions = &scopes->regions;
+    enum region_answer answer = scope_look(scopes, kind, p);
+    if (UNLIKELY(answer != OBJECT_LIVE))
+        return answer;
+    struct region *region = region_of(regions, kind, p);
+    if (!is_own(region))
+        return region_free_remote(regions, region, p);
+    marks_kill(region_stripes(regions, region),
+               ((uintptr_t)p & regions->shape[region->shape].mask) >> shift_of(scopes, region->shape));
+    return OBJECT_LIVE;
+}
+
+/* Whether the object is the last before the gap that the calling thread fills. */
+static bool is_last(const struct region *region, const char *p, size_t bytes) {
+    const struct cursor *cursor = &thread_scope->cursor[region->shape];
+    return p + bytes == next_of(cursor) && next_of(cursor) != cursor->first;
+}
+
+/* Frees the object that lies before the gap of the calling thread's scope, so that it becomes part of the gap. */
+static void take_back(char *p) {
+    struct scope *scope = thread_scope;
+    struct cursor *cursor = &scope->cursor[REGION_NARROW];
+    char *gap = next_of(cursor);
+    if (p < cursor->first) { /* it was not filled from this hole */
+        marks_kill(cursor->stripes, (size_t)(p - cursor->base) >> NARROW_SHIFT);
+        return;
+    }
+    recent_forget(thread_recent);
+    note_touched(cursor);
+    counter_add(&scope->allocated, (size_t)(gap - p));
+    counter_add(&scope->freed, (size_t)(gap - p));
+    set_next(cursor, p);
+    marks_clear_start(cursor->stripes, (size_t)(gap - cursor->base) >> NARROW_SHIFT);
+}
+
+bool scope_free_own(const struct scopes *scopes, void *p) {
+    const struct regions *regions = &scopes->regions;
+    const struct space *space = &regions->runs->space;
+    const struct scope *scope = thread_scope;
+    uintptr_t region_start = (uintptr_t)p & ~(uintptr_t)regions->shape[REGION_NARROW].mask;
+    const struct region *region = space_meta(space, unit_of(&space->map, (void *)region_start));
+    if (UNLIKELY(scope == NULL || scope->handle != atomic_load_explicit(&region->owner, memory_order_relaxed)))
+        return false;
+    struct stripe *stripe = narrow_stripe(space, p);
+    unsigned at = (unsigned)((uintptr_t)p >> NARROW_SHIFT) % STRIPE_GRANULES;
+    uint64_t start = bits_get(&stripe->start), freed = bits_get(&stripe->freed);
+    uint64_t bad = freed | bits_get(&stripe->freed_remote) | bits_get(&stripe->old) | ~start;
+    char *gap = atomic_load_explicit(&scope->cursor[REGION_NARROW].next, memory_order_relaxed);
+    if (UNLIKELY((bad >> at & 1) != 0 || ((uintptr_t)p & ((1 << NARROW_SHIFT) - 1)) != 0 || p == gap))
+        return false;
+    /* The 64 granules behind p; no object ends where its region does. */
+    uint64_t behind = start >> at >> 1 | bits_get(&stripe[1].start) << (STRIPE_GRANULES - 1 - at);
+    if (UNLIKELY(behind == 0))
+        return false;
+    size_t granules = (size_t)__builtin_ctzl(behind) + 1;
+    if (LIKELY(thread_recent != NULL)) {
+        if (LIKELY(recent_push(thread_recent, granules, p)))
+            return true;
+        if (UNLIKELY(recent_ends_with(thread_recent, granules, p)))
+            return false;
+    }
+    if ((char *)p + (granules << NARROW_SHIFT) == gap) {
+        take_back(p);
+        return true;
+    }
+    atomic_store_explicit(&stripe->freed, freed | (uint64_t)1 << at, memory_order_release);
+    return true;
+}
+
+/* Cuts the last granules off an object of the calling thread's scope. */
+static void shrink(struct scopes *scopes, const struct region *region, char *p, size_t old_bytes, size_t bytes) {
+    struct scope *scope = thread_scope;
+    struct cursor *cursor = &scope->cursor[region->shape];
+    struct stripe *stripes = region_stripes(&scopes->regions, region);
+    char *base = region_base(&scopes->regions, region);
+    unsigned shift = shift_of(scopes, region->shape);
+    size_t tail = (size_t)(p + bytes - base) >> shift;
+    if (is_last(region, p, old_bytes)) { /* its end becomes part of the gap */
+        size_t gap = (size_t)(p + old_bytes - base) >> shift;
+        note_touched(cursor);
+        marks_set_start(stripes, tail);
+        set_next(cursor, p + bytes);
+        marks_clear_start(stripes, gap);
+        return;
+    }
+    marks_kill(stripes, tail);
+    marks_set_start(stripes, tail);
+}
+
+bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t size) {
+    struct regions *regions = &scopes->regions;
+    struct region *region = region_of(regions, kind, p);
+    unsigned shift = shift_of(scopes, region->shape);
+    size_t old_bytes = region_usable(regions, kind, p);
+    if (size > WIDE_MAX)
+        return false;
+    size_t bytes =
+        region->shape == REGION_NARROW ? narrow_bytes(size) : align_up(max_size(size, 1), (size_t)1 << shift);
+    if (bytes == old_bytes)
+        return true;
+    if (!is_own(region))
+        return false;
+    recent_forget(thread_recent);
+    if (bytes < old_bytes) {
+        shrink(scopes, region, p, old_bytes, bytes);
+        return true;
+    }
+    struct cursor *cursor = &thread_scope->cursor[region->shape];
+    if (!is_last(region, p, old_bytes) || bytes - old_bytes - 1 >= (size_t)(cursor->end - next_of(cursor)))
+        return false;
+    size_t gap = granule_of(scopes, thread_scope, region->shape, next_of(cursor));
+    marks_set_start(cursor->stripes, granule_of(scopes, thread_scope, region->shape, (char *)p + bytes));
+    set_next(cursor, (char *)p + bytes);
+    marks_clear_start(cursor->stripes, gap);
+    return true;
+}
+
+/* --- large objects --------------------------------------------------------------------------------------- */
+
+uint64_t scope_detach_large(struct scopes *scopes, void *p) {
+    struct large_tag *tag = large_tag(scopes->regions.runs, p);
+    if (atomic_load_explicit(&tag->owner, memory_order_acquire) == 0) /* the scope's end is done with it */
+        return 0;
+    lock_acquire(lock_of(scopes));
+    uint64_t handle = atomic_load_explicit(&tag->owner, memory_order_relaxed);
+    if (handle != 0) {
+        struct scope *scope = scope_find(scopes, handle);
+        list_remove(&tag->link);
+        atomic_store_explicit(&tag->owner, 0, memory_order_release);
+        counter_sub(&scope->large_live, large_bytes(scopes->regions.runs, p));
+    }
+    lock_release(lock_of(scopes));
+    return handle;
+}
+
+void scope_attach_large(struct scopes *scopes, uint64_t handle, void *p) {
+    struct large_tag *tag = large_tag(scopes->regions.runs, p);
+    lock_acquire(lock_of(scopes));
+    struct scope *scope = scope_find(scopes, handle);
+    if (scope != NULL) { /* not ended meanwhile */
+        list_push_front(&scope->large, &tag->link);
+        atomic_store_explicit(&tag->owner, handle, memory_order_relaxed);
+        counter_add(&scope->large_live, large_bytes(scopes->regions.runs, p));
+    }
+    lock_release(lock_of(scopes));
+}
+
+bool scope_has_room(struct scopes *scopes, uint64_t handle, size_t bytes) {
+    struct scope *scope = scope_find(scopes, handle);
+    if (scope == NULL)
+        return true;
+    /* Without what has been filled last: that is known to the scope's thread only. */
+    size_t live = counter_get(&scope->allocated) - counter_get(&scope->freed) + counter_get(&scope->large_live);
+    size_t limit = counter_get(&scope->limit);
+    return bytes <= limit && live <= limit - bytes;
+}

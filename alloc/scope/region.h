@@ -1,0 +1,139 @@
+/* Regions: runs of units that scopes fill with objects of mixed sizes, one behind the other (marks.h), and the
+ * common pool of those that no scope has. */
+#ifndef NEAP_SCOPE_REGION_H
+#define NEAP_SCOPE_REGION_H
+
+#include "base/counter.h"
+#include "base/list.h"
+#include "page/run.h"
+#include "scope/marks.h"
+
+enum { REGION_NARROW, REGION_WIDE, REGION_SHAPES };
+
+enum {
+    NARROW_SHIFT = 4,  /* granules of 16 bytes, in regions of a unit or a page */
+    WIDE_SHIFT = 6,    /* granules of 64 bytes, in regions of four units */
+    NARROW_MAX = 1024, /* larger objects go to wide regions, unless the open narrow hole has room */
+    WIDE_MAX = 16 << 10,
+    REGION_LEVELS = 8,
+};
+
+_Static_assert(sizeof(struct stripe) * (UNIT_BYTES >> NARROW_SHIFT) / STRIPE_GRANULES == UNIT_MARKS_BYTES,
+               "the marks of a unit are its stripes");
+
+/* In the metadata of its first unit. Written under the lock of the regions. */
+struct region {
+    struct list link;       /* of its owner, or of those that can be filled; else none */
+    struct list all;        /* of all regions */
+    _Atomic uint64_t owner; /* the scope whose it is; 0: none */
+    uint32_t purger;        /* the thread that is returning pages of it; 0: none */
+    uint16_t returned; /* bit a page: has been in use and was returned since; written by who fills the region */
+    uint64_t lines;    /* bit a line: was free when it got no owner, or when it got this one */
+    uint16_t dirty;    /* bit a page: may be resident; written by who fills the region */
+    uint16_t idle;     /* bit a page: was dead and dirty at the last tick */
+    uint8_t shape;
+    bool current;         /* is being filled */
+    _Atomic bool stocked; /* holds no object: for the next scope, or on its way to the runs */
+};
+_Static_assert(sizeof(struct region) <= UNIT_META_BYTES, "a region's metadata fits its first unit's");
+
+struct regions {
+    struct runs *runs;
+    struct lock lock; /* of the lists, here and in scopes */
+    struct shape shape[REGION_SHAPES];
+    struct list partial[REGION_SHAPES][REGION_LEVELS]; /* with survivors, and level / 8 of them free */
+    struct list stock[REGION_SHAPES];                  /* without */
+    counter stocked[REGION_SHAPES];
+    struct list all;      /* in the order in which ticks visit them */
+    counter count;        /* of them */
+    counter units;        /* in them */
+    _Atomic bool pending; /* something may be free since the last tick */
+};
+
+void regions_init(struct regions *regions, struct runs *runs);
+
+static inline bool unit_kind_is_region(unsigned kind) {
+    return kind - UNIT_REGION < REGION_SHAPES;
+}
+
+/* The region of that kind which p points into. */
+static inline struct region *region_of(const struct regions *regions, unsigned kind, const void *p) {
+    uintptr_t start = (uintptr_t)p & ~(uintptr_t)regions->shape[kind - UNIT_REGION].mask;
+    return space_meta(&regions->runs->space, unit_of(&regions->runs->space.map, (void *)start));
+}
+
+static inline char *region_base(const struct regions *regions, const struct region *region) {
+    const struct space *space = &regions->runs->space;
+    return (char *)unit_address(&space->map, space_unit_of_meta(space, region));
+}
+
+static inline struct stripe *region_stripes(const struct regions *regions, const struct region *region) {
+    const struct space *space = &regions->runs->space;
+    return space_marks(space, space_unit_of_meta(space, region));
+}
+
+enum region_answer { OBJECT_LIVE, OBJECT_DEAD, OBJECT_NONE, OBJECT_INSIDE };
+
+/* What p, in a region of that kind, points to. */
+enum region_answer region_look(const struct regions *regions, unsigned kind, const void *p);
+
+/* Bytes of the live object at p. */
+size_t region_usable(const struct regions *regions, unsigned kind, const void *p);
+
+/* Frees the live object at p, by a thread that does not fill its region. Returns OBJECT_DEAD where another has. */
+enum region_answer region_free_remote(struct regions *regions, struct region *region, void *p);
+
+/* What lives in it and came into it under its owner. */
+struct load region_load(const struct regions *regions, const struct region *region);
+
+/* Takes a region of that shape with a hole of at least `granules` for that owner, and puts it on its list; the
+ * caller is going to fill it, and no longer fills `left`, which may be NULL. Prefers the owner's, if `reuse`, then
+ * those with survivors. NULL where the system refuses memory. */
+struct region *region_acquire(struct regions *regions, unsigned shape, size_t granules, uint64_t owner,
+                              struct list *mine, bool reuse, struct region *left);
+
+/* Notes that the region was filled from granule start to end. */
+void region_note_used(const struct regions *regions, struct region *region, size_t start, size_t end);
+
+/* Takes the region from its owner; the caller holds the lock, and nobody fills it. What is empty and too much to
+ * keep goes on `excess`, for region_give_back. Returns what lives in it. */
+struct load region_retire(struct regions *regions, struct region *region, struct list *excess);
+
+/* The same for one whose objects are all given up. */
+void region_clear(struct regions *regions, struct region *region, struct list *excess);
+
+/* Gives empty regions back to the runs; the caller holds no lock. */
+void region_give_back(struct regions *regions, struct list *excess);
+
+/* Returns pages without a live object, and empty regions, that were so at the last tick already; all: every one.
+ * Not of the regions that are being filled. Returns bytes. */
+size_t regions_tick(struct regions *regions, bool all);
+
+/* Whether there is anything that a tick could return, about. */
+static inline bool regions_pending(const struct regions *regions) {
+    return atomic_load_explicit(&regions->pending, memory_order_relaxed);
+}
+
+static inline void regions_set_pending(struct regions *regions) {
+    if (!regions_pending(regions))
+        atomic_store_explicit(&regions->pending, true, memory_order_relaxed);
+}
+
+/* In a forked child: takes back regions whose pages another thread was returning. */
+void regions_after_fork(struct regions *regions);
+
+/* Bytes of regions without an object that are kept. */
+static inline size_t regions_stocked_bytes(const struct regions *regions) {
+    size_t bytes = 0;
+    for (size_t s = 0; s < REGION_SHAPES; s++)
+        bytes += counter_get(&regions->stocked[s]) * regions->shape[s].bytes;
+    return bytes;
+}
+
+/* Bytes of live objects in all regions, about. */
+size_t regions_live_bytes(struct regions *regions);
+
+/* Walks everything; debug. */
+void regions_check(struct regions *regions);
+
+#endif

@@ -1,0 +1,739 @@
+/* scope/ and the functions of neap.h that it stands behind. */
+#include "test.h"
+
+#include "front/heap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static unsigned kind_of(const void *p) {
+    return unit_kind_at(&heap.runs.space.map, p);
+}
+
+static bool in_region(const void *p) {
+    return unit_kind_is_region(kind_of(p));
+}
+
+static neap_scope create(const char *label, size_t limit) {
+    neap_scope scope = neap_scope_create(&(struct neap_scope_options){.label = label, .limit = limit});
+    assert_int_not_equal(scope, 0);
+    return scope;
+}
+
+static neap_scope enter_new(const char *label, size_t limit) {
+    neap_scope scope = create(label, limit);
+    assert_int_equal(neap_scope_enter(scope), 0);
+    assert_int_equal(neap_scope_current(), scope);
+    return scope;
+}
+
+static void leave_and_end(neap_scope scope) {
+    assert_int_equal(neap_scope_leave(scope), 0);
+    assert_int_equal(neap_scope_end(scope), 0);
+}
+
+static struct neap_scope_stats stats_of(neap_scope scope) {
+    struct neap_scope_stats stats;
+    assert_int_equal(neap_scope_stats(scope, &stats), 0);
+    return stats;
+}
+
+static struct label label_of(const char *text) {
+    struct label label = {0};
+    for (size_t at = LABELS; scopes_next_label(&heap.scopes, &label, &at);)
+        if (strcmp(label.text, text) == 0)
+            return label;
+    return (struct label){0};
+}
+
+static void allocates_where_it_says(void **state) {
+    (void)state;
+    void *before = neap_malloc(100);
+    neap_scope outer = enter_new("outer", 0);
+    void *in_outer = neap_malloc(100);
+    neap_scope inner = enter_new("inner", 0);
+    void *in_inner = neap_malloc(100), *exempt[2];
+    int token = neap_exempt_begin();
+    assert_int_equal(neap_scope_current(), 0);
+    exempt[0] = neap_malloc(100);
+    NEAP_EXEMPT {
+        exempt[1] = neap_calloc(10, 10);
+    }
+    assert_int_equal(neap_scope_current(), 0);
+    neap_exempt_end(token);
+    assert_int_equal(neap_scope_current(), inner);
+    assert_int_equal(neap_scope_leave(inner), 0);
+    assert_int_equal(neap_scope_current(), outer);
+    void *again = neap_malloc(100);
+    assert_int_equal(neap_scope_leave(outer), 0);
+    assert_int_equal(neap_scope_current(), 0);
+    void *after = neap_malloc(100);
+    assert_true(in_region(in_outer) && in_region(in_inner) && in_region(again));
+    assert_false(in_region(before) || in_region(after) || in_region(exempt[0]) || in_region(exempt[1]));
+    assert_int_equal(stats_of(outer).live_objects, 2);
+    assert_int_equal(stats_of(outer).live_bytes, 2 * 112);
+    assert_int_equal(stats_of(inner).live_objects, 1);
+    assert_int_equal(neap_scope_end(outer), 0);
+    assert_int_equal(neap_scope_end(inner), 0);
+    void *all[] = {before, in_outer, in_inner, exempt[0], exempt[1], again, after};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        memset(all[i], 1, 100);
+        neap_free(all[i]);
+    }
+    heap_check();
+}
+
+static void *enter_elsewhere(void *scope) {
+    return (void *)(uintptr_t)neap_scope_enter(*(neap_scope *)scope);
+}
+
+static void *leave_elsewhere(void *scope) {
+    return (void *)(uintptr_t)neap_scope_leave(*(neap_scope *)scope);
+}
+
+static void *malloc_elsewhere(void *scope) {
+    return neap_scope_malloc(*(neap_scope *)scope, 1) == NULL ? (void *)(uintptr_t)errno : NULL;
+}
+
+static int elsewhere(void *(*call)(void *), neap_scope scope) {
+    pthread_t thread;
+    void *result;
+    assert_int_equal(pthread_create(&thread, NULL, call, &scope), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    return (int)(uintptr_t)result;
+}
+
+static void errors(void **state) {
+    (void)state;
+    struct neap_scope_stats stats;
+    static const neap_scope none[] = {0, 1, 77, UINT64_MAX, (uint64_t)1 << 32};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        assert_int_equal(neap_scope_enter(none[i]), EINVAL);
+        assert_int_equal(neap_scope_leave(none[i]), EINVAL);
+        assert_int_equal(neap_scope_end(none[i]), EINVAL);
+        assert_int_equal(neap_scope_destroy(none[i]), EINVAL);
+        assert_int_equal(neap_scope_set_label(none[i], "x"), EINVAL);
+        assert_int_equal(neap_scope_stats(none[i], &stats), EINVAL);
+        errno = 0;
+        assert_null(neap_scope_malloc(none[i], 1));
+        assert_int_equal(errno, EINVAL);
+    }
+    errno = 0;
+    assert_int_equal(neap_scope_create(&(struct neap_scope_options){.flags = 2}), 0);
+    assert_int_equal(errno, EINVAL);
+
+    neap_scope a = create("a", 0), b = create("b", 0);
+    assert_int_equal(neap_scope_leave(a), EPERM); /* without enter */
+    assert_int_equal(neap_scope_enter(a), 0);
+    assert_int_equal(neap_scope_enter(a), EBUSY);
+    assert_int_equal(neap_scope_end(a), EBUSY);
+    assert_int_equal(elsewhere(enter_elsewhere, a), EBUSY);
+    assert_int_equal(elsewhere(leave_elsewhere, a), EPERM);
+    assert_int_equal(elsewhere(malloc_elsewhere, a), EBUSY);
+    assert_int_equal(neap_scope_enter(b), 0);
+    assert_int_equal(neap_scope_leave(a), EPERM); /* out of order */
+    int token = neap_exempt_begin();
+    assert_int_equal(neap_scope_leave(b), EBUSY);
+    neap_exempt_end(token);
+    assert_int_equal(neap_scope_destroy(b), EBUSY);
+    assert_int_equal(neap_scope_leave(b), 0);
+    assert_int_equal(neap_scope_destroy(b), EINVAL); /* it is not destroyable */
+    assert_int_equal(neap_scope_end(b), 0);
+    assert_int_equal(neap_scope_end(b), EINVAL); /* twice */
+    assert_int_equal(neap_scope_enter(b), EINVAL);
+    neap_scope next = create("next", 0); /* in its place */
+    assert_int_equal(neap_scope_enter(b), EINVAL);
+    assert_int_equal(neap_scope_end(b), EINVAL);
+    assert_int_equal(neap_scope_end(next), 0);
+    leave_and_end(a);
+    neap_exempt_end(neap_exempt_begin()); /* outside of any scope */
+    assert_int_equal(neap_scope_current(), 0);
+
+    neap_scope d = neap_scope_create(&(struct neap_scope_options){.flags = NEAP_SCOPE_DESTROYABLE});
+    assert_int_equal(neap_scope_enter(d), EINVAL);
+    errno = 0;
+    assert_null(neap_scope_malloc(d, (size_t)PTRDIFF_MAX + 1));
+    assert_int_equal(errno, ENOMEM);
+    assert_int_equal(neap_scope_destroy(d), 0);
+    assert_int_equal(neap_scope_destroy(d), EINVAL);
+    heap_check();
+}
+
+/* Random work in one scope after the other, against a model; what is left of each lives on. */
+enum { MODEL = 3000 };
+static struct {
+    unsigned char *p;
+    size_t size, rounded;
+    unsigned char fill;
+    unsigned scope;
+} model[MODEL];
+
+static size_t model_rounded(const void *p, size_t size) {
+    size_t asked = max_size(size, 1);
+    if (kind_of(p) == UNIT_REGION && asked <= 1024)
+        return class_bytes(size_class(asked));
+    return align_up(asked, kind_of(p) == UNIT_REGION        ? 16
+                           : kind_of(p) == UNIT_REGION_WIDE ? 64
+                                                            : heap.runs.space.page);
+}
+
+static void model_free(size_t i) {
+    for (size_t at = 0; at < model[i].size; at++)
+        assert_int_equal(model[i].p[at], model[i].fill);
+    neap_free(model[i].p);
+    model[i].p = NULL;
+}
+
+static void model_note(size_t i, unsigned char *p, size_t size, unsigned scope, uint64_t *random) {
+    model[i].p = p;
+    model[i].size = size;
+    model[i].rounded = model_rounded(p, size);
+    model[i].fill = (unsigned char)test_random(random);
+    model[i].scope = scope;
+    assert_int_equal(neap_malloc_usable_size(p), model[i].rounded);
+    memset(p, model[i].fill, size);
+}
+
+static void model_step(uint64_t *random, unsigned scope) {
+    size_t i = test_random(random) % MODEL;
+    uint32_t r = test_random(random);
+    size_t size = r % 64 == 0 ? r / 64 % 60000 : r % 16 == 0 ? r / 64 % 6000 : r / 64 % 300;
+    if (model[i].p == NULL) {
+        size_t alignment = (size_t)16 << r / 7 % 10;
+        unsigned char *p = NULL;
+        if (r % 5 == 0)
+            p = neap_aligned_alloc(alignment, size);
+        else if (r % 5 == 1)
+            p = neap_calloc(1, size);
+        else
+            p = neap_malloc(size);
+        assert_non_null(p);
+        assert_true(r % 5 != 0 || (uintptr_t)p % alignment == 0);
+        for (size_t at = 0; r % 5 == 1 && at < size; at++)
+            assert_int_equal(p[at], 0);
+        model_note(i, p, size, scope, random);
+    } else if (r % 8 == 0 && model[i].scope == scope) {
+        size = r % 3 != 0 ? size : model[i].size / 2 + 1;
+        unsigned char *p = neap_realloc(model[i].p, size + 1);
+        assert_non_null(p);
+        for (size_t at = 0; at < min_size(size, model[i].size); at++)
+            assert_int_equal(p[at], model[i].fill);
+        if (neap_malloc_usable_size(p) == model_rounded(p, size + 1))
+            model_note(i, p, size + 1, scope, random);
+        else /* it was not worth moving */
+            model_note(i, p, neap_malloc_usable_size(p), scope, random);
+    } else if (r % 2 == 0 || model[i].scope == scope) {
+        model_free(i);
+    }
+}
+
+static void matches_a_model(void **state) {
+    (void)state;
+    uint64_t random = 42;
+    for (unsigned scope = 1; scope <= 60; scope++) {
+        neap_scope handle = enter_new("model", 0);
+        size_t steps = scope % 10 == 0 ? 20000 : 1000;
+        for (size_t n = 0; n < steps; n++)
+            model_step(&random, scope);
+        size_t bytes = 0, objects = 0;
+        for (size_t i = 0; i < MODEL; i++)
+            if (model[i].p != NULL && model[i].scope == scope) {
+                bytes += model[i].rounded;
+                objects++;
+            }
+        struct neap_scope_stats stats = stats_of(handle);
+        assert_int_equal(stats.live_objects, objects);
+        assert_int_equal(stats.live_bytes, bytes);
+        assert_true(stats.allocated_bytes >= stats.peak_bytes && stats.peak_bytes >= stats.live_bytes);
+        assert_true(stats.allocated_objects >= stats.live_objects);
+        struct label before = label_of("model");
+        leave_and_end(handle);
+        struct label after = label_of("model");
+        assert_int_equal(after.surviving_bytes - before.surviving_bytes, bytes);
+        assert_int_equal(after.surviving_objects - before.surviving_objects, objects);
+        for (size_t i = 0; i < MODEL; i++) /* most of what survives goes soon after, outside */
+            if (model[i].p != NULL && test_random(&random) % 10 != 0)
+                model_free(i);
+        if (scope % 3 == 0)
+            regions_tick(&heap.scopes.regions, scope % 2 == 0);
+        heap_check();
+    }
+    for (size_t i = 0; i < MODEL; i++)
+        if (model[i].p != NULL)
+            model_free(i);
+    neap_malloc_trim(0);
+    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
+    heap_check();
+}
+
+static void resizes_in_place(void **state) {
+    (void)state;
+    neap_scope scope = enter_new("resize", 0);
+    char *p = neap_malloc(10);
+    strcpy(p, "scope");
+    for (size_t size = 20; size < 4000; size += 100) /* last in the region: it grows */
+        assert_ptr_equal(neap_realloc(p, size), p);
+    assert_int_equal(neap_malloc_usable_size(p), 3920);
+    assert_ptr_equal(neap_realloc(p, 100), p);
+    assert_int_equal(neap_malloc_usable_size(p), 112);
+    char *q = neap_malloc(16);
+    assert_ptr_equal(q, p + 112);
+    assert_ptr_equal(neap_realloc(p, 40), p); /* in the middle: cut off */
+    assert_int_equal(neap_malloc_usable_size(p), 48);
+    assert_int_equal(stats_of(scope).live_objects, 2);
+    assert_int_equal(stats_of(scope).live_bytes, 48 + 16);
+    char *moved = neap_realloc(p, 200);
+    assert_ptr_not_equal(moved, p);
+    assert_string_equal(moved, "scope");
+    neap_free(q);
+    neap_free(moved);
+    assert_int_equal(stats_of(scope).live_objects, 0);
+    char *last = neap_malloc(64); /* what is freed last is first to be used again */
+    neap_free(last);
+    assert_ptr_equal(neap_malloc(60), last);
+    neap_free(last);
+    leave_and_end(scope);
+    heap_check();
+}
+
+/* What was freed is found again, by sizes of its class, and counted as freed and allocated each time. */
+static void finds_what_it_freed(void **state) {
+    (void)state;
+    for (size_t granules = 1; granules <= STRIPE_GRANULES; granules++) {
+        size_t bytes = granules * 16, rounded = class_bytes(size_class(bytes));
+        assert_int_equal(recent_granules[granules] * 16, rounded);
+        assert_int_equal(recent_class[granules], rounded == bytes ? size_class(bytes) : 0);
+    }
+    neap_scope scope = enter_new("again", 0);
+    char *p[4 * RECENT_SLOTS];
+    for (size_t size = 1; size <= 1024; size += 7) {
+        size_t before = stats_of(scope).allocated_objects, bytes = stats_of(scope).allocated_bytes;
+        char *first = neap_malloc(size), *second = neap_malloc(size);
+        for (int i = 0; i < 5; i++) {
+            neap_free(first);
+            neap_free(second);
+            assert_ptr_equal(neap_malloc(size), second);
+            assert_ptr_equal(neap_malloc(size), first);
+        }
+        assert_int_equal(stats_of(scope).live_objects, 2);
+        assert_int_equal(stats_of(scope).allocated_objects - before, 12);
+        assert_int_equal(stats_of(scope).allocated_bytes - bytes, 12 * neap_malloc_usable_size(first));
+        neap_free(first);
+        neap_free(second);
+        assert_int_equal(stats_of(scope).live_objects, 0);
+    }
+    for (size_t i = 0; i < 4 * RECENT_SLOTS; i++)
+        p[i] = neap_malloc(100);
+    for (size_t i = 0; i < 4 * RECENT_SLOTS; i++) /* more than it keeps */
+        neap_free(p[i]);
+    assert_int_equal(stats_of(scope).live_objects, 0);
+    leave_and_end(scope);
+    assert_int_equal(label_of("again").surviving_objects, 0);
+    heap_check();
+}
+
+/* An object that was found again and has another size by the time it is freed goes where that size belongs. */
+static void knows_what_was_resized(void **state) {
+    (void)state;
+    neap_scope scope = enter_new("resized", 0);
+    char *keep = neap_malloc(256), *p = neap_malloc(256), *behind = neap_malloc(16);
+    neap_free(p);
+    assert_ptr_equal(neap_malloc(256), p);
+    assert_ptr_equal(neap_realloc(p, 16), p); /* in the middle: cut off */
+    neap_free(p);
+    char *q = neap_malloc(256);
+    memset(q, 0xaa, 256);
+    assert_ptr_not_equal(q, p);
+    neap_free(behind);
+    neap_free(q);
+    neap_free(keep);
+    /* And one whose place holds another by then. */
+    char *fresh = neap_malloc(64);
+    neap_free(fresh);
+    assert_ptr_equal(neap_malloc(64), fresh);
+    neap_scope_leave(scope); /* forgets; freed elsewhere, its place becomes part of a hole */
+    neap_free(fresh);
+    assert_int_equal(neap_scope_enter(scope), 0);
+    assert_int_equal(stats_of(scope).live_objects, 0);
+    leave_and_end(scope);
+    heap_check();
+}
+
+static void limits(void **state) {
+    (void)state;
+    enum { LIMIT = 200000, OBJECT = 1000, ROUNDED = 1024 };
+    neap_scope scope = enter_new("limit", LIMIT);
+    void *p[250];
+    size_t count = 0;
+    errno = 0;
+    while ((p[count] = neap_malloc(OBJECT)) != NULL)
+        count++;
+    assert_int_equal(errno, ENOMEM);
+    assert_true(count >= LIMIT / ROUNDED - 1 && count <= LIMIT / ROUNDED);
+    assert_null(neap_malloc(40000));
+    assert_null(neap_calloc(1, 5000));
+    assert_null(neap_realloc(p[0], 50000));
+    assert_int_equal(stats_of(scope).refused, 4);
+    NEAP_EXEMPT {
+        void *q = neap_malloc(40000);
+        assert_non_null(q);
+        neap_free(q);
+    }
+    neap_scope other = enter_new("other", 0);
+    void *q = neap_malloc(40000);
+    assert_non_null(q);
+    neap_free(q);
+    leave_and_end(other);
+    for (size_t i = count / 2; i < count; i++)
+        neap_free(p[i]);
+    q = neap_malloc(40000); /* what was freed is known of by then */
+    assert_non_null(q);
+    assert_null(neap_realloc(q, 150000));
+    q = neap_realloc(q, 44000);
+    assert_non_null(q);
+    assert_null(neap_malloc(60000));
+    neap_free(q);
+    for (int i = 0; i < 10000; i++) { /* a request that frees may go on for ever */
+        q = neap_malloc(1000 + (size_t)i % 30000);
+        assert_non_null(q);
+        neap_free(q);
+    }
+    for (size_t i = 0; i < count / 2; i++)
+        neap_free(p[i]);
+    leave_and_end(scope);
+    assert_int_equal(label_of("limit").surviving_bytes, 0);
+    heap_check();
+}
+
+static void destroys(void **state) {
+    (void)state;
+    neap_scope scope =
+        neap_scope_create(&(struct neap_scope_options){.label = "bulk", .flags = NEAP_SCOPE_DESTROYABLE});
+    static const size_t sizes[] = {0, 1, 100, 1024, 3000, 16384, 20000, 200000};
+    enum { SIZES = sizeof sizes / sizeof *sizes };
+    void *kept = neap_malloc(100);
+    for (size_t i = 0; i < 4000; i++) {
+        void *p = neap_scope_malloc(scope, sizes[i % (i < 400 ? SIZES : 4)]);
+        assert_non_null(p);
+        memset(p, 3, sizes[i % (i < 400 ? SIZES : 4)]);
+        if (i % 5 == 0)
+            neap_free(p);
+    }
+    assert_int_equal(stats_of(scope).live_objects, 3200);
+    assert_int_equal(neap_scope_destroy(scope), 0);
+    assert_int_equal(label_of("bulk").surviving_objects, 0);
+    neap_free(kept);
+    heap_check();
+    neap_malloc_trim(0);
+    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
+    assert_int_equal(counter_get(&heap.scopes.open), 0);
+}
+
+static void survivors_share_regions(void **state) {
+    (void)state;
+    enum { REQUESTS = 400, OBJECTS = 200 };
+    static void *survivors[REQUESTS];
+    for (int r = 0; r < REQUESTS; r++) {
+        neap_scope scope = enter_new("packed", 0);
+        void *p[OBJECTS];
+        for (int i = 0; i < OBJECTS; i++)
+            p[i] = neap_malloc(64);
+        for (int i = 0; i < OBJECTS; i++)
+            if (i != r % OBJECTS)
+                neap_free(p[i]);
+        survivors[r] = p[r % OBJECTS];
+        leave_and_end(scope);
+    }
+    /* 400 * 64 bytes: packed, two regions. */
+    size_t used = counter_get(&heap.scopes.regions.units) - counter_get(&heap.scopes.regions.stocked[0]);
+    if (heap.runs.space.page <= UNIT_BYTES)
+        assert_true(used <= 16);
+    for (int r = 0; r < REQUESTS; r++)
+        neap_free(survivors[r]);
+    neap_malloc_trim(0);
+    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
+    heap_check();
+}
+
+static void returns_dead_pages(void **state) {
+    (void)state;
+    size_t page = heap.runs.space.page;
+    neap_scope scope = enter_new("pages", 0);
+    enum { COUNT = 512 };
+    unsigned char *p[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        memset(p[i] = neap_malloc(1024), (int)i, 1024);
+    neap_scope_leave(scope);
+    for (size_t i = 0; i < COUNT; i++)
+        if (i % 64 != 0)
+            neap_free(p[i]);
+    regions_tick(&heap.scopes.regions, false); /* dead now */
+    size_t returned = regions_tick(&heap.scopes.regions, false);
+    if (page <= UNIT_BYTES)
+        assert_true(returned >= COUNT * 1024 / 2);
+    assert_true(returned <= COUNT * 1024 + 32 * page);
+    assert_int_equal(regions_tick(&heap.scopes.regions, false), 0);
+    for (size_t i = 0; i < COUNT; i += 64)
+        for (size_t at = 0; at < 1024; at++)
+            assert_int_equal(p[i][at], (unsigned char)i);
+    heap_check();
+    assert_int_equal(neap_scope_end(scope), 0);
+    for (size_t i = 0; i < COUNT; i += 64)
+        neap_free(p[i]);
+    neap_malloc_trim(0);
+    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
+    heap_check();
+}
+
+/* What a scope has written to and taken back at once is not taken for clean memory. */
+static void what_was_taken_back_is_dirty(void **state) {
+    (void)state;
+    enum { BYTES = 900, LARGE = 4 << 20 };
+    neap_malloc_trim(0);
+    neap_scope scope = enter_new("dirty", 0);
+    for (int i = 0; i < 3; i++) {
+        char *p = neap_malloc(BYTES);
+        memset(p, 0xee, BYTES);
+        if (i == 1)
+            p = neap_realloc(p, 1);
+        neap_free(p);
+    }
+    leave_and_end(scope);
+    neap_malloc_trim(0); /* gives the region back */
+    char *large = neap_calloc(1, LARGE);
+    for (size_t i = 0; i < LARGE; i++)
+        assert_int_equal(large[i], 0);
+    neap_free(large);
+}
+
+static void *leave_by_ending(void *scope) {
+    assert_int_equal(neap_scope_enter(*(neap_scope *)scope), 0);
+    return neap_malloc(100);
+}
+
+static void threads_leave_at_their_end(void **state) {
+    (void)state;
+    neap_scope scope = create("gone", 0);
+    pthread_t thread;
+    void *p;
+    assert_int_equal(pthread_create(&thread, NULL, leave_by_ending, &scope), 0);
+    assert_int_equal(pthread_join(thread, &p), 0);
+    assert_true(in_region(p));
+    assert_int_equal(stats_of(scope).live_objects, 1);
+    neap_free(p);
+    assert_int_equal(neap_scope_end(scope), 0);
+}
+
+static pthread_barrier_t barrier;
+
+static void *stay_inside(void *argument) {
+    neap_scope *scope = argument;
+    assert_int_equal(neap_scope_enter(*scope), 0);
+    void *p = neap_malloc(100);
+    neap_free(neap_malloc(50));
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    assert_int_equal(neap_scope_leave(*scope), 0);
+    return p;
+}
+
+static void children_go_on(void **state) {
+    (void)state;
+    neap_scope mine = enter_new("mine", 0), theirs = create("theirs", 0);
+    char *p = neap_malloc(100);
+    strcpy(p, "kept");
+    pthread_t thread;
+    pthread_barrier_init(&barrier, NULL, 2);
+    int token = neap_exempt_begin();
+    assert_int_equal(pthread_create(&thread, NULL, stay_inside, &theirs), 0);
+    neap_exempt_end(token);
+    pthread_barrier_wait(&barrier);
+    pid_t pid = fork();
+    if (pid == 0) {
+        void *more = neap_malloc(1000);
+        struct neap_scope_stats stats;
+        bool good = neap_scope_stats(theirs, &stats) == 0 && stats.live_objects == 1;
+        good = good && in_region(more) && strcmp(p, "kept") == 0 && neap_scope_leave(mine) == 0 &&
+               neap_scope_end(mine) == 0 && neap_scope_enter(theirs) == 0;
+        void *last = neap_malloc(10);
+        good = good && in_region(last) && neap_scope_leave(theirs) == 0 && neap_scope_end(theirs) == 0;
+        neap_free(p);
+        neap_free(more);
+        neap_free(last);
+        heap_check();
+        _exit(good ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    pthread_barrier_wait(&barrier);
+    void *q;
+    assert_int_equal(pthread_join(thread, &q), 0);
+    neap_free(q);
+    neap_free(p);
+    assert_int_equal(neap_scope_end(theirs), 0);
+    leave_and_end(mine);
+    heap_check();
+}
+
+/* --- mistakes ----------------------------------------------------------------------------------------------- */
+
+static char *victim, *neighbour;
+
+static void free_twice(void) {
+    neap_free(victim);
+    neap_free(victim);
+}
+
+/* Found when its scope is left. */
+static void free_twice_in_turns(void) {
+    neap_free(victim);
+    neap_free(neighbour);
+    neap_free(victim);
+    neap_scope_leave(neap_scope_current());
+}
+
+static void free_inside(void) {
+    neap_free(victim + 16);
+}
+
+static void free_askew(void) {
+    neap_free(victim + 8);
+}
+
+static void free_behind_the_last(void) {
+    neap_free((char *)neap_malloc(16) + 16);
+}
+
+static void free_outside_then_inside(void) {
+    NEAP_EXEMPT {
+        neap_free(victim);
+    }
+    neap_free(victim);
+}
+
+static void free_inside_then_outside(void) {
+    neap_free(victim);
+    NEAP_EXEMPT {
+        neap_free(victim);
+    }
+}
+
+static void resize_freed(void) {
+    neap_free(victim);
+    neap_free(neap_realloc(victim, 200));
+}
+
+static void free_twice_after_end(void) {
+    assert_int_equal(neap_scope_leave(neap_scope_current()), 0);
+    neap_free(victim);
+    neap_free(victim);
+}
+
+static void free_what_was_destroyed(void) {
+    neap_scope scope = neap_scope_create(&(struct neap_scope_options){.flags = NEAP_SCOPE_DESTROYABLE});
+    victim = neap_scope_malloc(scope, 64);
+    neap_scope_destroy(scope);
+    neap_free(victim);
+}
+
+#define FREE      "neap: free("
+#define TWICE     "double free: the object is already free"
+#define NO_OBJECT "there is no object: already free, or never allocated"
+#define INSIDE    "points inside an object, not to its start"
+
+static const struct {
+    void (*make)(void);
+    const char *said;
+} mistakes[] = {
+    {free_twice, TWICE},
+    {free_twice_in_turns, "double free: the object was free already"},
+    {free_inside, INSIDE},
+    {free_askew, INSIDE},
+    {free_behind_the_last, NO_OBJECT},
+    {free_outside_then_inside, TWICE},
+    {free_inside_then_outside, TWICE},
+    {resize_freed, "the object is already free"},
+    {free_twice_after_end, TWICE},
+    {free_what_was_destroyed, "free"},
+};
+
+static void mistakes_are_told(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        int ends[2], status;
+        char said[500] = "";
+        assert_int_equal(pipe(ends), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            dup2(ends[1], STDERR_FILENO);
+            signal(SIGABRT, SIG_DFL);
+            neap_scope_enter(neap_scope_create(NULL));
+            victim = neap_malloc(64);
+            neighbour = neap_malloc(64);
+            mistakes[i].make();
+            _exit(0);
+        }
+        close(ends[1]);
+        ssize_t length = read(ends[0], said, sizeof said - 1);
+        close(ends[0]);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (length <= 0 || strstr(said, mistakes[i].said) == NULL)
+            fail_msg("mistake %zu: it said \"%s\", status %#x", i, said, (unsigned)status);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    }
+}
+
+static void reports_by_label(void **state) {
+    (void)state;
+    neap_scope scope = create("GET /early", 0);
+    assert_int_equal(neap_scope_set_label(scope, "GET /late"), 0);
+    assert_int_equal(neap_scope_enter(scope), 0);
+    void *small = neap_malloc(100), *large = neap_malloc(100000);
+    leave_and_end(scope);
+    struct label label = label_of("GET /late");
+    assert_int_equal(label.scopes, 1);
+    assert_int_equal(label.surviving_objects, 2);
+    assert_true(label.surviving_bytes >= 100100 && label.surviving_bytes < 100100 + 65536);
+    assert_int_equal(label_of("GET /early").scopes, 0);
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    assert_int_equal(neap_scope_report(out), 0);
+    fclose(out);
+    assert_non_null(strstr(text, "GET /late"));
+    free(text);
+    neap_free(small);
+    neap_free(large);
+    for (int i = 0; i < 2 * LABELS; i++) { /* more than there is room for */
+        char name[100];
+        snprintf(name, sizeof name, "label %d, of which only the first characters are kept: not these 64", i);
+        assert_int_equal(neap_scope_end(create(name, 0)), 0);
+    }
+    assert_true(label_of("(others)").scopes > LABELS);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors), /* first: the heap is not made yet */
+        cmocka_unit_test(allocates_where_it_says),
+        cmocka_unit_test(matches_a_model),
+        cmocka_unit_test(resizes_in_place),
+        cmocka_unit_test(finds_what_it_freed),
+        cmocka_unit_test(knows_what_was_resized),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(destroys),
+        cmocka_unit_test(survivors_share_regions),
+        cmocka_unit_test(returns_dead_pages),
+        cmocka_unit_test(what_was_taken_back_is_dirty),
+        cmocka_unit_test(threads_leave_at_their_end),
+        cmocka_unit_test(children_go_on),
+        cmocka_unit_test(mistakes_are_told),
+        cmocka_unit_test(reports_by_label),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
