@@ -30,6 +30,22 @@ write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/neap-config-version
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/neap-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/neap-config-version.cmake
   DESTINATION ${package_dir})
 
+# A page stands under the name of each function that it names.
+set(man ${PROJECT_SOURCE_DIR}/docs/man)
+install(FILES ${man}/neap.7 DESTINATION ${CMAKE_INSTALL_MANDIR}/man7)
+file(GLOB pages CONFIGURE_DEPENDS ${man}/*.3)
+install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
+foreach(page ${pages})
+  get_filename_component(file ${page} NAME)
+  file(STRINGS ${page} lines REGEX "^\\.Nm ")
+  list(TRANSFORM lines REPLACE "^\\.Nm ([A-Za-z_]+).*" "\\1.3")
+  list(REMOVE_ITEM lines ${file})
+  foreach(alias ${lines})
+    file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/man3/${alias} ".so man3/${file}\n")
+    install(FILES ${CMAKE_CURRENT_BINARY_DIR}/man3/${alias} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
+  endforeach()
+endforeach()
+
 file(RELATIVE_PATH includedir_from_pkgconfig
   ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 foreach(package neap neap-core)

@@ -28,6 +28,10 @@ void scenario_requests_5(struct run *run);
 void scenario_connection_staircase(struct run *run);
 void scenario_growing_buffers(struct run *run);
 
+/* traffic.c: an hour of requests, without and with scopes */
+void scenario_request_mix(struct run *run);
+void scenario_request_mix_scopes(struct run *run);
+
 /* threads.c */
 void scenario_idle_threads(struct run *run);
 void scenario_thread_per_connection(struct run *run);

@@ -20,12 +20,13 @@ MAGIC = b"nbpage1\0"
 ARGUMENTS = None
 SCALE = "0.02"
 NO_THREADS = ("burst", "diurnal", "size-shift", "deep-shrink", "steady-churn", "requests-0.1", "requests-1", "requests-5",
-              "connection-staircase", "growing-buffers")
+              "connection-staircase", "growing-buffers", "request-mix", "request-mix-scopes")
 # What is live in the end at scale 1, in MiB, from and to: what the summaries say, and one large object more.
 LIVE_IN_THE_END = {
     "burst": (8, 8.5), "diurnal": (4.7, 5.2), "size-shift": (36, 36.1), "deep-shrink": (6.4, 6.9),
     "steady-churn": (64, 64.5), "requests-0.1": (0.1, 0.4), "requests-1": (1, 2), "requests-5": (5, 10),
-    "connection-staircase": (3.5, 4.5), "growing-buffers": (6, 24), "idle-threads": (0, 0),
+    "connection-staircase": (3.5, 4.5), "growing-buffers": (6, 24), "request-mix": (2.3, 3.2),
+    "request-mix-scopes": (2.3, 3.2), "idle-threads": (0, 0),
     "thread-per-connection": (0, 0), "producer-consumer": (0, 0),
 }
 
@@ -176,6 +177,20 @@ class LiveBytes(unittest.TestCase):
     def test_scale_is_of_memory(self):
         small_one, large_one = Counts("burst", scale="0.01"), Counts("burst", scale="0.04")
         self.assertAlmostEqual(large_one.peak / small_one.peak, 4, delta=0.2)
+
+
+class Scopes(unittest.TestCase):
+    def test_are_used_where_neap_is_in_front(self):
+        for name, used in {"request-mix": False, "request-mix-scopes": True}.items():
+            with self.subTest(name):
+                result = small(name, preload=ARGUMENTS.library, NEAP_OPTIONS="stats_exit:on")
+                self.assertEqual(result.returncode, 0)
+                self.assertIn("in use bytes", result.stderr)
+                self.assertEqual("scopes: 0 open" in result.stderr, used, result.stderr)
+
+    def test_change_nothing_of_the_work(self):
+        plain, scoped = Counts("request-mix"), Counts("request-mix-scopes")
+        self.assertEqual((plain.sequence, plain.calls), (scoped.sequence, scoped.calls))
 
 
 class Time(unittest.TestCase):

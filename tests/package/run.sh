@@ -56,6 +56,9 @@ installed() {
     cmake/neap/neap-config.cmake cmake/neap/neap-config-version.cmake; do
     [[ -f $libdir/$file ]] || { echo "no $libdir/$file"; return 1; }
   done
+  for file in man1/neap.1 man3/neap_scope_create.3 man3/neap_scope_enter.3 man7/neap.7; do
+    [[ -s $prefix/share/man/$file ]] || { echo "no share/man/$file"; return 1; }
+  done
   [[ $(readlink "$libdir/libneap.so") == libneap.so.0 && $(readlink "$libdir/libneap.so.0") == libneap.so.0.* ]]
 }
 

@@ -13,7 +13,7 @@ clang_format=${CLANG_FORMAT:-clang-format}
 command -v "$clang_format" >/dev/null || { echo "$clang_format not found" >&2; exit 2; }
 
 passed=0 failed=0
-for folder in alloc include tests tools bench; do
+for folder in alloc include tests tools bench docs; do
   wrong=()
   while IFS= read -r -d '' file; do
     if "$clang_format" --style=file --dry-run -Werror "$file" >/dev/null 2>&1; then
