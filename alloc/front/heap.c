@@ -271,7 +271,7 @@ void heap_check_sized(const void *p, size_t alignment, size_t size, const char *
 }
 
 bool heap_is_interrupted(void) {
-    return caches_are_interrupted(&heap.caches) || lock_is_mine(&heap.bins.ticking) ||
+    return caches_are_interrupted(&heap.caches) || bins_are_interrupted(&heap.bins) ||
            lock_is_mine(&heap.scopes.regions.lock) || lock_is_mine(&heap.runs.lock);
 }
 
