@@ -387,6 +387,8 @@ bool caches_are_interrupted(const struct caches *caches) {
     for (uint32_t number = 0; number < caches->made; number++)
         if (owned_lock_is_mine(&cache_at(caches, number)->lock))
             return true;
+    if (lock_is_mine(&caches->registry)) /* making its cache or giving it up */
+        return true;
     return thread_own != NULL && owned_lock_owner_is_within(&thread_own->lock);
 }
 

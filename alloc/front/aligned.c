@@ -54,3 +54,6 @@ DROP_IN(void *, memalign, (size_t alignment, size_t size));
 DROP_IN(void *, valloc, (size_t size));
 DROP_IN(void *, pvalloc, (size_t size));
 DROP_IN(void, free_aligned_sized, (void *p, size_t alignment, size_t size));
+LIBC_NAME(void *, memalign, (size_t alignment, size_t size));
+LIBC_NAME(void *, valloc, (size_t size));
+LIBC_NAME(void *, pvalloc, (size_t size));

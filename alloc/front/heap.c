@@ -96,10 +96,13 @@ static COLD void enter_thread_scope(void) {
         scope_end(&heap.scopes, scope);
 }
 
-/* Gives back what this thread can. */
-static COLD void give_back(void) {
+/* Gives back what this thread can. False where no heap could hold what was asked for. */
+static COLD bool give_back(size_t size, size_t alignment) {
+    if (max_size(size, alignment) >> UNIT_SHIFT > heap.runs.space.capacity)
+        return false;
     cache_flush(&heap.caches);
     purge_all(&heap.purge);
+    return true;
 }
 
 static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, const void *caller) {
@@ -107,10 +110,8 @@ static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, c
     void *p = NULL;
     if (LIKELY(size <= PTRDIFF_MAX)) {
         p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);
-        if (UNLIKELY(p == NULL && !over_limit)) {
-            give_back();
+        if (UNLIKELY(p == NULL && !over_limit) && give_back(size, alignment))
             p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);
-        }
         heap_settle(caller, false);
     }
     if (UNLIKELY(p == NULL))
@@ -141,10 +142,8 @@ static NOINLINE void *alloc_outside(size_t size, size_t alignment, unsigned clas
                 return alloc_in_scope(size, alignment, zero, caller);
         }
         p = alloc_slow(size, alignment, class, zero);
-        if (UNLIKELY(p == NULL)) {
-            give_back();
+        if (UNLIKELY(p == NULL) && give_back(size, alignment))
             p = alloc_slow(size, alignment, class, zero);
-        }
         heap_settle(caller, false);
     }
     if (UNLIKELY(p == NULL))
@@ -271,7 +270,7 @@ void heap_check_sized(const void *p, size_t alignment, size_t size, const char *
 }
 
 bool heap_is_interrupted(void) {
-    return caches_are_interrupted(&heap.caches) || lock_is_mine(&heap.bins.ticking) ||
+    return caches_are_interrupted(&heap.caches) || bins_are_interrupted(&heap.bins) ||
            lock_is_mine(&heap.scopes.regions.lock) || lock_is_mine(&heap.runs.lock);
 }
 

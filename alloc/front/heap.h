@@ -45,6 +45,14 @@ bool heap_ready(void);
 #define DROP_IN(ret, name, params) _Static_assert(1, "")
 #endif
 
+/* glibc's own second names, for programs that wrap malloc with them or pair both kinds. In an archive they would
+ * clash with libc.a's. */
+#ifdef NEAP_SHARED
+#define LIBC_NAME(ret, name, params) PUBLIC ret __libc_##name params __attribute__((alias("neap_" #name)))
+#else
+#define LIBC_NAME(ret, name, params) _Static_assert(1, "")
+#endif
+
 /* A realloc that would waste no more than this part of the object stays in place. */
 enum { REALLOC_WASTE = 4 };
 

@@ -124,6 +124,10 @@ DROP_IN(void *, reallocarray, (void *p, size_t count, size_t size));
 DROP_IN(void, free_sized, (void *p, size_t size));
 DROP_IN(size_t, malloc_usable_size, (void *p));
 DROP_IN(int, malloc_trim, (size_t pad));
+LIBC_NAME(void *, malloc, (size_t size));
+LIBC_NAME(void, free, (void *p));
+LIBC_NAME(void *, calloc, (size_t count, size_t size));
+LIBC_NAME(void *, realloc, (void *p, size_t size));
 #ifdef NEAP_DROP_IN
 PUBLIC void cfree(void *p) __attribute__((alias("neap_free"))); /* from before C89; glibc 2.26 dropped it */
 #endif

@@ -91,11 +91,9 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
     switch (os_move_pages((uintptr_t)p, (uintptr_t)to, old->bytes)) {
     case OS_MOVED: {
         enum run_state left = old->clean_rest ? RUN_CLEAN : RUN_DIRTY;
-        uint8_t *moved = space_moved(&runs->space, unit);
-        if (memchr(moved, 1, old->units) != NULL) { /* else mappings would become more with every move */
-            memset(moved, 0, old->units);
-            left = os_remap_fresh((uintptr_t)p, old->units << UNIT_SHIFT) ? RUN_CLEAN : RUN_UNMAPPED;
-        }
+        if (memchr(space_moved(&runs->space, unit), 1, old->units) !=
+            NULL) /* else mappings would become more with every move */
+            left = run_renew(runs, unit, old->units, false);
         run_free(runs, unit, old->units, left);
         break;
     }

@@ -368,9 +368,7 @@ static size_t hold(struct runs *runs, struct batch *batch, uint32_t head, size_t
     return units;
 }
 
-/* Returns the state that the units are in then: unmapped where addresses are to go back too, or mapped afresh,
- * where pages were moved there and the kernel could not merge their mapping with its neighbours'. */
-static enum run_state renew(struct runs *runs, size_t unit, size_t units, bool unmap) {
+enum run_state run_renew(struct runs *runs, size_t unit, size_t units, bool unmap) {
     uintptr_t address = unit_address(&runs->space.map, unit);
     size_t bytes = units << UNIT_SHIFT;
     memset(space_moved(&runs->space, unit), 0, units);
@@ -403,7 +401,7 @@ static size_t give_back(struct runs *runs, struct batch *batch) {
         size_t unit = batch->run[i]->head, units = batch->run[i]->units;
         state[i] = RUN_PURGING;
         if (unmap || memchr(space_moved(&runs->space, unit), 1, units) != NULL)
-            state[i] = renew(runs, unit, units, unmap);
+            state[i] = run_renew(runs, unit, units, unmap);
         else
             ranges[count++] = (struct os_range){unit_address(&runs->space.map, unit), units << UNIT_SHIFT, false};
     }

@@ -59,6 +59,11 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
  * or RUN_CLEAN where the pages are known to have been returned, or RUN_UNMAPPED. */
 void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state);
 
+/* Returns the pages of units that the caller owns: unmaps them, where addresses are to go back too, or maps them
+ * afresh, where pages were moved there and the kernel could not merge their mapping with its neighbours'. Returns
+ * the state that they are in then. Takes no lock. */
+enum run_state run_renew(struct runs *runs, size_t unit, size_t units, bool unmap);
+
 /* Makes a run of old_units longer in place, and clears *zeroed where what was added may not read as zeroes.
  * False where what follows is not free. */
 bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_units, uint8_t kind, bool *zeroed);

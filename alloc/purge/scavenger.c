@@ -109,11 +109,11 @@ static bool is_safe_in(const void *caller, bool frees) {
 static void start(struct scavenger *scavenger, const void *caller, bool frees) {
     if (!is_worth_a_thread(scavenger))
         return;
-    if (!can_start(scavenger)) {
+    if (!can_start(scavenger) || !is_safe_in(caller, frees)) { /* code made at run time is never safe */
         look_instead(scavenger);
         return;
     }
-    if (!is_safe_in(caller, frees) || !change(scavenger, SCAVENGER_NONE, SCAVENGER_STARTING))
+    if (!change(scavenger, SCAVENGER_NONE, SCAVENGER_STARTING))
         return;
     /* A program that has entered a sandbox since it began may be killed for starting a thread. The start
      * allocates, and comes by here again. */

@@ -332,6 +332,13 @@ void bins_after_fork(struct bins *bins) {
     atomic_store(&bins->orphans, true);
 }
 
+bool bins_are_interrupted(const struct bins *bins) {
+    bool interrupted = lock_is_mine(&bins->ticking);
+    for (unsigned c = 1; c < CLASSES; c++)
+        interrupted |= lock_is_mine(&bins->bin[c].lock);
+    return interrupted;
+}
+
 bool bin_holds(const struct bins *bins, unsigned class, const void *p) {
     return slab_is_free(&bins->runs->space, slab_of(bins, class, p), object_index(&bins->divisors[class], p));
 }

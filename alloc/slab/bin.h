@@ -54,6 +54,9 @@ static inline bool bins_pending(const struct bins *bins) {
 /* In a forked child, whose other threads are gone: what they held is put back at the next tick. */
 void bins_after_fork(struct bins *bins);
 
+/* Whether the calling thread holds a lock of this layer, interrupted by a signal. */
+bool bins_are_interrupted(const struct bins *bins);
+
 /* Whether the object at p, of that class, is free in its slab: not allocated and in no cache. Takes no lock; the
  * answer is right for an object that nobody allocates or frees meanwhile. */
 bool bin_holds(const struct bins *bins, unsigned class, const void *p);

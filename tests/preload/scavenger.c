@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <search.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -181,6 +182,32 @@ static void returns_without_a_thread(void) {
     CHECK(is_returned());
     CHECK(each_task(NULL) == 1);
     CHECK((library_state()->flags & NEAP_STATE_NO_SCAVENGER) != 0);
+}
+
+/* By code in which no thread may be started: here the C library's, which calls free as if to compare. */
+static void free_by_library(void *p) {
+    char elements[1] = {0};
+    size_t count = 1;
+    lfind(p, elements, &count, 1, (int (*)(const void *, const void *))(uintptr_t)free);
+}
+
+static void returns_without_safe_callers(void) {
+    enum { KEPT = 60 };
+    static void *p[PIECES];
+    resident_before = status_bytes("VmRSS");
+    for (size_t i = 0; i < PIECES; i++) {
+        CHECK((p[i] = malloc(PIECE)) != NULL);
+        memset(p[i], 1, PIECE);
+    }
+    wait_ms(150);
+    for (size_t i = PIECES; i > KEPT; i--)
+        free_by_library(p[i - 1]);
+    for (size_t i = KEPT; i > 0 && !is_returned(); i--) {
+        wait_ms(50);
+        free_by_library(p[i - 1]);
+    }
+    CHECK(is_returned(), "%zu MiB resident, before %zu MiB", status_bytes("VmRSS") / MIB, resident_before / MIB);
+    CHECK(each_task(NULL) == 1);
 }
 
 static void child_has_its_own(void *unused) {
@@ -423,6 +450,7 @@ static const struct {
     CASE(sleeps_when_all_is_done),
     CASE(is_not_started_for_little),
     {"off", returns_without_a_thread, "scavenger:off"},
+    CASE(returns_without_safe_callers),
     /* Ten bursts would use up what a program without CPU time to speak of may spend on returning too early. */
     {"is_new_in_children", is_new_in_children, "purge_cpu:100"},
     CASE(thread_forks),

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "cache/cache.h"
+#include "cache/magazine.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -130,6 +131,20 @@ static void works_after_retirement(void **state) {
     assert_int_equal(counter_get(&bins.bin[9].allocated), 0);
 }
 
+/* As a signal handler would find it that came while the thread's cache was made, used or given up. */
+static void tells_when_it_is_interrupted(void **state) {
+    (void)state;
+    put(3, get(3));
+    assert_false(caches_are_interrupted(&caches));
+    lock_acquire(&caches.registry);
+    assert_true(caches_are_interrupted(&caches));
+    lock_release(&caches.registry);
+    owned_lock_enter(&thread_own->lock);
+    assert_true(caches_are_interrupted(&caches));
+    owned_lock_leave(&thread_own->lock);
+    assert_false(caches_are_interrupted(&caches));
+}
+
 static pthread_barrier_t barrier;
 
 static void *hold_objects(void *unused) {
@@ -179,7 +194,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pops_what_was_pushed_last),         cmocka_unit_test(counts_stay_right),
         cmocka_unit_test(a_thread_leaves_nothing),           cmocka_unit_test(works_after_retirement),
-        cmocka_unit_test(a_forked_child_empties_the_others),
+        cmocka_unit_test(a_forked_child_empties_the_others), cmocka_unit_test(tells_when_it_is_interrupted),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -51,6 +51,9 @@ static void too_large(void **state) {
         SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4096, (size_t)PTRDIFF_MAX + 1, (size_t)PTRDIFF_MAX, (size_t)1 << 60};
     unsigned char *kept = neap_malloc(100);
     memset(kept, 9, 100);
+    while (atomic_exchange(&heap.purge.looking, true)) /* the scavenger keeps still */
+        ;
+    size_t ticks = counter_get(&heap.caches.ticks);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t n = sizes[i];
         void *untouched = &kept, *out = untouched;
@@ -64,11 +67,14 @@ static void too_large(void **state) {
         REFUSES(neap_reallocarray(kept, n, n));
         REFUSES(neap_aligned_alloc(64, n));
         REFUSES(neap_memalign(1 << 20, n));
+        REFUSES(neap_memalign((size_t)1 << 60, 8));
         REFUSES(neap_valloc(n));
         REFUSES(neap_pvalloc(n));
         assert_int_equal(neap_posix_memalign(&out, 64, n), ENOMEM);
         assert_ptr_equal(out, untouched);
     }
+    assert_int_equal(counter_get(&heap.caches.ticks), ticks); /* nothing was purged in vain */
+    atomic_store(&heap.purge.looking, false);
     for (int i = 0; i < 100; i++)
         assert_int_equal(kept[i], 9);
     neap_free(kept);

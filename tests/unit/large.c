@@ -164,10 +164,43 @@ static void counts_what_comes_back(void **state) {
     purge();
 }
 
+#ifndef NDEBUG
+/* What a move leaves behind is given up where it cannot be mapped afresh, so that it can be mapped again later. */
+static void no_memory_to_renew(void **state) {
+    (void)state;
+    enum { SMALL = 2 << 20, MOVED = 4 << 20, AGAIN = 8 << 20 };
+    bool zeroed;
+    large_free(&runs, large_alloc(&runs, 64 << 20, 16, false, &zeroed));
+    purge();
+    unsigned char *p = large_alloc(&runs, SMALL, 16, false, &zeroed);
+    void *behind = large_alloc(&runs, 50000, 16, false, &zeroed);
+    unsigned char *moved = large_resize(&runs, p, MOVED);
+    assert_ptr_not_equal(moved, p);
+    memset(moved, 7, MOVED);
+    size_t units = align_up(MOVED / UNIT_BYTES * 5 / 4, runs.space.granule); /* with room to grow */
+    void *behind_moved = large_alloc(&runs, SMALL + UNIT_BYTES, 16, false, &zeroed);
+    os_maps_left = 1; /* for the move itself */
+    unsigned char *again = large_resize(&runs, moved, AGAIN);
+    assert_int_equal(os_maps_left, 0);
+    os_maps_left = SIZE_MAX;
+    assert_ptr_not_equal(again, moved);
+    assert_int_equal(counter_get(&runs.free_units[RUN_UNMAPPED]), units);
+    assert_false(os_is_mapped((uintptr_t)moved));
+    assert_int_equal(again[MOVED - 1], 7);
+    large_free(&runs, again);
+    large_free(&runs, behind);
+    large_free(&runs, behind_moved);
+    runs_check(&runs);
+}
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_and_alignments), cmocka_unit_test(calloc_prefers_clean),   cmocka_unit_test(grows),
         cmocka_unit_test(clean_is_zero),        cmocka_unit_test(counts_what_comes_back),
+#ifndef NDEBUG
+        cmocka_unit_test(no_memory_to_renew),
+#endif
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

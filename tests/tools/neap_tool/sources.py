@@ -1,19 +1,31 @@
 """The programs and libraries that the tests of the command `neap` compile."""
 
-# A malloc of its own, by way of glibc's.
+# A malloc of its own. Its memory is never freed.
 MALLOC = r"""
-#include <stddef.h>
 #include <errno.h>
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
-extern void *__libc_memalign(size_t, size_t);
-extern void __libc_free(void *);
-void *malloc(size_t n) { return __libc_malloc(n); }
-void *calloc(size_t a, size_t b) { return __libc_calloc(a, b); }
-void *realloc(void *p, size_t n) { return __libc_realloc(p, n); }
-void *memalign(size_t a, size_t n) { return __libc_memalign(a, n); }
-void *aligned_alloc(size_t a, size_t n) { return __libc_memalign(a, n); }
-int posix_memalign(void **out, size_t a, size_t n) { return (*out = __libc_memalign(a, n)) ? 0 : ENOMEM; }
-void free(void *p) { __libc_free(p); }
+#include <stddef.h>
+#include <string.h>
+static char arena[1 << 26] __attribute__((aligned(64)));
+static size_t used;
+void *malloc(size_t n)
+{
+    size_t at = __atomic_fetch_add(&used, (n + 79) & ~(size_t)63, __ATOMIC_RELAXED);
+    memcpy(arena + at, &n, sizeof(n));
+    return arena + at + 16;
+}
+void *calloc(size_t a, size_t b) { return malloc(a * b); }
+void *realloc(void *p, size_t n)
+{
+    size_t old = 0;
+    void *q = malloc(n);
+    if (p)
+        memcpy(&old, (char *)p - 16, sizeof(old));
+    return memcpy(q, p ? p : q, old < n ? old : n);
+}
+void *memalign(size_t a, size_t n) { return (void *)(((size_t)malloc(n + a) + a - 1) & ~(a - 1)); }
+void *aligned_alloc(size_t a, size_t n) { return memalign(a, n); }
+int posix_memalign(void **out, size_t a, size_t n) { return (*out = memalign(a, n)) ? 0 : ENOMEM; }
+void free(void *p) { (void)p; }
 """
 STATE = r"""
 #include "neap/neap.h"
@@ -28,32 +40,9 @@ STATE = r"""
 #endif
 struct neap_state neap_state = {MAGIC, SIZE, FLAGS, NEAP_VERSION, 0x100000, HEAP_END};
 """
-# neap as it is linked into a program: the two names of its malloc are one function. Its memory is never freed.
-LINKED = STATE + r"""
-#include <errno.h>
-#include <string.h>
-static char arena[1 << 26] __attribute__((aligned(64)));
-static size_t used;
-void *malloc(size_t n)
-{
-    size_t at = __atomic_fetch_add(&used, (n + 79) & ~(size_t)63, __ATOMIC_RELAXED);
-    memcpy(arena + at, &n, sizeof(n));
-    return arena + at + 16;
-}
+# neap as it is linked into a program: the two names of its malloc are one function.
+LINKED = STATE + MALLOC + r"""
 void *neap_malloc(size_t n) __attribute__((alias("malloc")));
-void *calloc(size_t a, size_t b) { return malloc(a * b); }
-void *realloc(void *p, size_t n)
-{
-    size_t old = 0;
-    void *q = malloc(n);
-    if (p)
-        memcpy(&old, (char *)p - 16, sizeof(old));
-    return memcpy(q, p ? p : q, old < n ? old : n);
-}
-void *memalign(size_t a, size_t n) { return (void *)(((size_t)malloc(n + a) + a - 1) & ~(a - 1)); }
-void *aligned_alloc(size_t a, size_t n) { return memalign(a, n); }
-int posix_memalign(void **out, size_t a, size_t n) { return (*out = memalign(a, n)) ? 0 : ENOMEM; }
-void free(void *p) { (void)p; }
 """
 # As a library finds out whether it stands in front.
 FIND_OUT = r"""
