@@ -13,12 +13,14 @@ void bins_init(struct bins *bins, struct runs *runs) {
     lock_init(&bins->ticking, RANK_TICK);
     divisors_init(bins->divisors, runs->space.page);
     for (unsigned c = 0; c < CLASSES; c++) {
-        struct bin *bin = &bins->bin[c];
-        lock_init(&bin->lock, RANK_BIN);
-        bin->sparse_from = c > 0 ? slab_sparse_from(&runs->space, c, &bins->divisors[c]) : 0;
-        bin->level_factor = c > 0 ? (uint32_t)(BIN_LEVELS << 16) / objects_of(&bins->divisors[c]) : 0;
-        for (size_t level = 0; level < BIN_LEVELS; level++)
-            list_init(&bin->partial[level]);
+#ifndef NDEBUG /* a bin that is not used stays a page of zeroes */
+        lock_init(&bins->bin[c].lock, RANK_BIN);
+#endif
+        if (c > 0)
+            bins->shape[c] = (struct bin_shape){
+                .sparse_from = slab_sparse_from(&runs->space, c, &bins->divisors[c]),
+                .level_factor = (uint32_t)(BIN_LEVELS << 16) / objects_of(&bins->divisors[c]),
+            };
     }
 }
 
@@ -33,31 +35,35 @@ static void unlist(struct bin *bin, struct slab *slab) {
         bin->filled &= ~(1u << slab->level);
 }
 
-static unsigned level_of(const struct bin *bin, const struct slab *slab) {
-    return (slab->free - 1u) * bin->level_factor >> 16;
+static unsigned level_of(const struct bins *bins, const struct slab *slab) {
+    return (slab->free - 1u) * bins->shape[slab->class].level_factor >> 16;
 }
 
-static void enlist(struct bin *bin, struct slab *slab) {
-    slab->level = (uint8_t)level_of(bin, slab);
-    list_push_front(&bin->partial[slab->level], &slab->link);
+static void enlist(struct bins *bins, struct slab *slab) {
+    struct bin *bin = &bins->bin[slab->class];
+    slab->level = (uint8_t)level_of(bins, slab);
+    struct list *head = &bin->partial[slab->level];
+    if ((bin->filled >> slab->level & 1) == 0)
+        list_init(head);
+    list_push_front(head, &slab->link);
     bin->filled |= 1u << slab->level;
 }
 
-static NOINLINE bool move_list(struct bin *bin, struct slab *slab, bool listed, bool stays) {
+static NOINLINE bool move_list(struct bins *bins, struct slab *slab, bool listed, bool stays) {
     if (listed)
-        unlist(bin, slab);
+        unlist(&bins->bin[slab->class], slab);
     if (stays)
-        enlist(bin, slab);
+        enlist(bins, slab);
     return slab->free > 0 && !stays;
 }
 
 /* After `free` has changed from `before`, or a page is no longer held. A slab with no live object and no held page
  * leaves the bin: true. */
-static bool relist(struct bin *bin, struct slab *slab, size_t before) {
+static bool relist(struct bins *bins, struct slab *slab, size_t before) {
     bool listed = before > 0, some = slab->free > 0;
-    if (LIKELY(listed && some && slab->free < slab->objects && level_of(bin, slab) == slab->level))
+    if (LIKELY(listed && some && slab->free < slab->objects && level_of(bins, slab) == slab->level))
         return false;
-    return move_list(bin, slab, listed, some && (slab->free < slab->objects || slab_held(slab) != 0));
+    return move_list(bins, slab, listed, some && (slab->free < slab->objects || slab_held(slab) != 0));
 }
 
 static void set_sparse(struct bins *bins, struct slab *slab, bool sparse) {
@@ -105,7 +111,7 @@ static size_t take_partial(struct bins *bins, unsigned class, size_t count, void
         struct slab *slab = LIST_ENTRY(fullest->next, struct slab, link);
         size_t before = slab->free;
         taken += slab_take(&bins->runs->space, slab, d, count - taken, objects + taken, &refaulted);
-        relist(bin, slab, before);
+        relist(bins, slab, before);
     }
     count_refaults(bins, refaulted);
     counter_add(&bin->allocated, taken);
@@ -140,7 +146,7 @@ size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **object
     counter_add(&bin->slabs, 1);
     counter_add(&bin->allocated, taken);
     if (slab->free > 0)
-        enlist(bin, slab);
+        enlist(bins, slab);
     lock_release(&bin->lock);
     return taken;
 }
@@ -165,9 +171,9 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
         i += slab_put(space, slab, d, count - i, objects + i, &put, &already_free);
         slab->free = (uint16_t)(before + put);
         flushed += put;
-        if (relist(bin, slab, before))
+        if (relist(bins, slab, before))
             leave(bins, bin, slab, &empty);
-        else if (UNLIKELY(slab->free >= bin->sparse_from && !slab->sparse))
+        else if (UNLIKELY(slab->free >= bins->shape[class].sparse_from && !slab->sparse))
             set_sparse(bins, slab, true);
     }
     counter_sub(&bin->allocated, flushed);
@@ -228,7 +234,7 @@ static void put_back(struct bins *bins, size_t unit, unsigned class, bool return
     lock_acquire(&bin->lock);
     size_t before = slab->free;
     slab_release(&bins->runs->space, slab, d, returned);
-    if (relist(bin, slab, before))
+    if (relist(bins, slab, before))
         leave(bins, bin, slab, &empty);
     lock_release(&bin->lock);
     give_empty(bins, d, &empty);
@@ -274,7 +280,7 @@ static void visit(struct bins *bins, struct batch *batch, size_t unit, bool all)
             set_sparse(bins, slab, false);
         if (ripe != 0) {
             slab_hold(space, slab, d, ripe);
-            relist(bin, slab, before);
+            relist(bins, slab, before);
             add(bins, batch, unit, class, ripe);
         }
     }
@@ -350,7 +356,11 @@ void bins_check(struct bins *bins) {
         lock_acquire(&bin->lock);
         for (size_t level = 0; level < BIN_LEVELS; level++) {
             struct list *head = &bin->partial[level];
-            VERIFY(list_empty(head) == ((bin->filled >> level & 1) == 0));
+            if ((bin->filled >> level & 1) == 0) {
+                VERIFY(head->next == NULL || list_empty(head));
+                continue;
+            }
+            VERIFY(!list_empty(head));
             for (struct list *l = head->next; l != head; l = l->next) {
                 struct slab *slab = LIST_ENTRY(l, struct slab, link);
                 size_t unit = space_unit_of_meta(space, slab);

@@ -14,11 +14,15 @@ enum { BIN_LEVELS = 8 };
 struct bin {
     _Alignas(CACHE_LINE) struct lock lock;
     uint32_t filled;                 /* bit l: partial[l] is not empty */
-    uint32_t sparse_from;            /* a slab with so many free objects may have free pages */
-    uint32_t level_factor;           /* (free objects - 1) * this / 2^16 is a slab's level */
     counter slabs;                   /* that there are */
     counter allocated;               /* objects that have left the slabs: live ones and those in caches */
-    struct list partial[BIN_LEVELS]; /* slabs with free objects; level 0 is the fullest */
+    struct list partial[BIN_LEVELS]; /* slabs with free objects; level 0 is the fullest; zeroes at first */
+};
+
+/* What is constant of a class's slabs. */
+struct bin_shape {
+    uint32_t sparse_from;  /* a slab with so many free objects may have free pages */
+    uint32_t level_factor; /* (free objects - 1) * this / 2^16 is a slab's level */
 };
 
 struct bins {
@@ -28,6 +32,7 @@ struct bins {
     _Atomic bool refused;  /* the system would not take back what is free and dirty now */
     _Atomic bool orphans;  /* pages are held by a thread that a fork left behind */
     struct divisor divisors[UNIT_KINDS];
+    struct bin_shape shape[CLASSES];
     struct bin bin[CLASSES];
 };
 
