@@ -73,7 +73,7 @@ static void counts_stay_right(void **state) {
             put(c, objects[i]);
         assert_int_equal(live(c), 0);
         size_t bytes = caches_count(&caches, c) * class_bytes(c);
-        assert_true(bytes <= 8 << 10 || caches_count(&caches, c) == 1);
+        assert_true(bytes <= MAGAZINE_BYTES || caches_count(&caches, c) == 1);
         cache_check(&caches);
     }
     cache_flush(&caches);
