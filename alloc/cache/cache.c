@@ -270,7 +270,7 @@ void *cache_refill(struct caches *caches, unsigned class) {
         slot *first = slots_of(caches, cache, class);
         size_t limit = widen(caches, cache, class);
         size_t want = max_size(cache->last[class] == REFILLED ? limit : limit / 2, 1);
-        void *only, **to = want > 1 ? (void **)first : &only; /* for one, no page of slots is touched */
+        void *only, **to = want > 1 ? (void **)first : &only;   /* for one, no page of slots is touched */
         size_t got = bin_refill(caches->bins, class, want, to); /* the lowest address on top */
         if (LIKELY(got > 0)) {
             p = to[got - 1];
