@@ -61,15 +61,8 @@ void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_ze
 }
 
 bool large_free(struct runs *runs, void *p) {
-    size_t unit = unit_of(&runs->space.map, p);
-    /* Of two threads that free the same object, one may pass. */
-    uint8_t live = UNIT_LARGE;
-    if (large_bytes(runs, p) == 0 ||
-        !__atomic_compare_exchange_n(&runs->space.map.kind[unit], &live, (uint8_t)UNIT_LARGE_BODY, false,
-                                     __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-        return false;
-    run_free(runs, unit, large_at(runs, p)->units, RUN_DIRTY);
-    return true;
+    return large_bytes(runs, p) != 0 &&
+           run_free_if(runs, unit_of(&runs->space.map, p), UNIT_LARGE, &large_at(runs, p)->units);
 }
 
 /* Moves p's pages to a new run, with room behind for growth to come, so that a buffer which grows step by step

@@ -1,12 +1,10 @@
-/* Free runs, kept in one treap a state: ordered by address, and each node knows the widest run below it, so the
- * lowest run that fits is found in one descent (a Cartesian tree as in C. J. Stephenson, "Fast Fits", SOSP
- * 1983, but balanced by a hash of the address: Seidel and Aragon, "Randomized Search Trees", 1996).
+/* Free runs: taking, giving back, joining, growing, returning.
  *
  * Locks: runs->lock, taken by every function that is not static.
  *
  * Invariants: a free unit has the kind UNIT_FREE or, if it is dirty and was at the last tick, UNIT_FREE_IDLE
  * (UNIT_NONE while unmapped), no other has; no two neighbours have the same state; the first and the last unit of
- * a run know its first unit and state; every dirty run is on the list of dirty runs. Ages are a unit's, not a
+ * a run know its last unit and state; every dirty run is on the list of dirty runs. Ages are a unit's, not a
  * run's: a run that grows at its ends by what is freed there gets old all the same. */
 #include "page/run.h"
 
@@ -20,197 +18,122 @@ enum { JOIN_UNITS = 4096 /* 64 MiB */ };
 /* What one thread takes out of the pool at once to purge it: nobody can have it meanwhile. */
 enum { BATCH_RUNS = 32, BATCH_UNITS = 4096 };
 
-struct run {
-    uint32_t left, right; /* treap; 0: none */
-    uint32_t units;
-    uint32_t widest; /* units of the widest run of this subtree */
-    uint32_t head;   /* the run's first unit; valid in the first and the last unit */
-    uint32_t state;  /* enum run_state; likewise */
-    uint32_t purger; /* the thread that is purging it */
-    struct list age;
-};
-_Static_assert(sizeof(struct run) <= UNIT_META_BYTES, "a run's metadata fits its unit's");
-
-static struct run *run_at(const struct runs *runs, size_t unit) {
-    return space_meta(&runs->space, unit);
-}
-
-/* Kinds of units that are in use may change without our lock, from UNIT_LARGE to UNIT_LARGE_BODY (large_free). */
+/* Kinds of units that are in use may change without our lock: those of regions. */
 static uint8_t kind_at(const struct runs *runs, size_t unit) {
     return __atomic_load_n(&runs->space.map.kind[unit], __ATOMIC_RELAXED);
 }
 
-/* --- the treap ------------------------------------------------------------------------------------------- */
-
-static uint32_t widest(const struct runs *runs, uint32_t t) {
-    return t != 0 ? run_at(runs, t)->widest : 0;
-}
-
-static void update(const struct runs *runs, uint32_t t) {
-    struct run *run = run_at(runs, t);
-    uint32_t l = widest(runs, run->left), r = widest(runs, run->right);
-    uint32_t below = l > r ? l : r;
-    run->widest = run->units > below ? run->units : below;
-}
-
-static uint32_t merge(const struct runs *runs, uint32_t a, uint32_t b) {
-    if (a == 0 || b == 0)
-        return a | b;
-    if (mix32(a) > mix32(b)) {
-        run_at(runs, a)->right = merge(runs, run_at(runs, a)->right, b);
-        update(runs, a);
-        return a;
-    }
-    run_at(runs, b)->left = merge(runs, a, run_at(runs, b)->left);
-    update(runs, b);
-    return b;
-}
-
-static void split(const struct runs *runs, uint32_t t, uint32_t at, uint32_t *below, uint32_t *above) {
-    if (t == 0) {
-        *below = *above = 0;
-        return;
-    }
-    struct run *run = run_at(runs, t);
-    if (t < at) {
-        split(runs, run->right, at, &run->right, above);
-        *below = t;
-    } else {
-        split(runs, run->left, at, below, &run->left);
-        *above = t;
-    }
-    update(runs, t);
-}
-
-static uint32_t insert(const struct runs *runs, uint32_t t, uint32_t unit) {
-    struct run *run = run_at(runs, unit);
-    if (t == 0 || mix32(unit) > mix32(t)) {
-        split(runs, t, unit, &run->left, &run->right);
-        update(runs, unit);
-        return unit;
-    }
-    struct run *parent = run_at(runs, t);
-    if (unit < t)
-        parent->left = insert(runs, parent->left, unit);
-    else
-        parent->right = insert(runs, parent->right, unit);
-    update(runs, t);
-    return t;
-}
-
-static uint32_t erase(const struct runs *runs, uint32_t t, uint32_t unit) {
-    ASSERT(t != 0);
-    struct run *run = run_at(runs, t);
-    if (t == unit)
-        return merge(runs, run->left, run->right);
-    if (unit < t)
-        run->left = erase(runs, run->left, unit);
-    else
-        run->right = erase(runs, run->right, unit);
-    update(runs, t);
-    return t;
-}
-
-/* The first unit at or behind `unit` whose address is a multiple of `align` units. */
-static size_t align_unit(const struct runs *runs, size_t unit, size_t align) {
-    size_t base = runs->space.map.base >> UNIT_SHIFT;
-    return align_up(base + unit, align) - base;
-}
-
-/* The lowest run in which `units` fit at that alignment, or 0. */
-static uint32_t find(const struct runs *runs, uint32_t t, size_t units, size_t align) {
-    if (widest(runs, t) < units)
-        return 0;
-    const struct run *run = run_at(runs, t);
-    uint32_t found = find(runs, run->left, units, align);
-    if (found != 0)
-        return found;
-    if (align_unit(runs, t, align) + units <= (size_t)t + run->units)
-        return t;
-    return find(runs, run->right, units, align);
-}
-
 /* --- free runs ------------------------------------------------------------------------------------------- */
 
-/* Takes a whole run out of the pool. */
-static void detach(struct runs *runs, uint32_t unit) {
-    struct run *run = run_at(runs, unit);
-    runs->root[run->state] = erase(runs, runs->root[run->state], unit);
-    counter_sub(&runs->free_units[run->state], run->units);
-    if (run->state == RUN_DIRTY)
-        list_remove(&run->age);
-}
-
 static void tag(struct runs *runs, size_t unit, size_t units, enum run_state state) {
-    struct run *first = run_at(runs, unit), *last = run_at(runs, unit + units - 1);
-    first->head = last->head = (uint32_t)unit;
+    struct run *first = run_at(&runs->space, unit), *last = run_at(&runs->space, unit + units - 1);
+    first->last = last->last = (uint32_t)(unit + units - 1);
     first->state = last->state = state;
-    first->units = (uint32_t)units;
+    last->units = (uint32_t)units;
 }
 
-/* Whether the run of that state which ends before `unit`, or starts at it, is there: its first unit, or 0. An
+/* The node of the run of that state which ends before `unit`, or starts at it, or 0 where there is none. An
  * unmapped run's units are UNIT_NONE, like those that were never ours, so only its own tag tells: kinds of units
  * that were never ours have no tag, for metadata starts zeroed. */
-static uint32_t neighbour(const struct runs *runs, size_t unit, enum run_state state) {
+static inline uint32_t neighbour(const struct runs *runs, size_t unit, enum run_state state) {
     if (unit >= atomic_load_explicit(&runs->space.map.end, memory_order_relaxed))
         return 0;
     uint8_t kind = kind_at(runs, unit);
     if (state == RUN_UNMAPPED ? kind != UNIT_NONE : !unit_kind_is_free(kind))
         return 0;
-    const struct run *run = run_at(runs, unit);
-    return run->head != 0 && run->state == state ? run->head : 0;
+    const struct run *run = run_at(&runs->space, unit);
+    return run->state == state ? run->last : 0;
 }
 
 /* Puts a whole run into the pool, a dirty one in front of `younger` on the list by age. */
 static void place(struct runs *runs, size_t unit, size_t units, enum run_state state, struct list *younger) {
+    uint32_t node = (uint32_t)(unit + units - 1);
     tag(runs, unit, units, state);
-    runs->root[state] = insert(runs, runs->root[state], (uint32_t)unit);
-    counter_add(&runs->free_units[state], units);
+    run_tree_insert(&runs->space, &runs->free[state], node);
     if (state == RUN_DIRTY)
-        list_insert_before(younger, &run_at(runs, unit)->age);
+        list_insert_before(younger, &run_at(&runs->space, node)->age);
+}
+
+/* Takes a whole run out of the pool. */
+static void detach(struct runs *runs, uint32_t node) {
+    struct run *run = run_at(&runs->space, node);
+    run_tree_erase(&runs->space, &runs->free[run->state], node);
+    if (run->state == RUN_DIRTY)
+        list_remove(&run->age);
+}
+
+/* Lets the run with that node begin elsewhere. */
+static void begin_at(struct runs *runs, uint32_t node, size_t unit) {
+    tag(runs, unit, node + 1 - unit, run_at(&runs->space, node)->state);
+    run_tree_resized(&runs->space, node);
+}
+
+/* Lets the run with that node end elsewhere. */
+static void end_at(struct runs *runs, uint32_t node, size_t last) {
+    struct run *run = run_at(&runs->space, node);
+    size_t unit = run_first(run);
+    run_tree_move(&runs->space, &runs->free[run->state], node, (uint32_t)last);
+    if (run->state == RUN_DIRTY) {
+        list_insert_before(&run->age, &run_at(&runs->space, last)->age);
+        list_remove(&run->age);
+    }
+    tag(runs, unit, last + 1 - unit, run->state);
+    run_tree_resized(&runs->space, (uint32_t)last);
 }
 
 /* Puts units into the pool and joins them with their neighbours of the same state. Returns the run that they are
- * part of now. */
+ * part of now, a dirty one the youngest. */
 static struct run *attach(struct runs *runs, size_t unit, size_t units, enum run_state state) {
     memset(runs->space.map.kind + unit, state == RUN_UNMAPPED ? UNIT_NONE : UNIT_FREE, units);
+    counter_add(&runs->free_units[state], units);
     uint32_t before = neighbour(runs, unit - 1, state), behind = neighbour(runs, unit + units, state);
-    if (before != 0) {
+    uint32_t node = behind != 0 ? behind : (uint32_t)(unit + units - 1);
+    struct run *run = run_at(&runs->space, node);
+    if (before != 0 && behind != 0) {
+        unit = run_first(run_at(&runs->space, before));
         detach(runs, before);
-        units += unit - before;
-        unit = before;
     }
-    if (behind != 0) {
-        detach(runs, behind);
-        units += run_at(runs, behind)->units;
+    if (behind != 0)
+        begin_at(runs, node, unit);
+    else if (before != 0)
+        end_at(runs, before, node);
+    else
+        place(runs, unit, units, state, &runs->dirty);
+    if (state == RUN_DIRTY && runs->dirty.prev != &run->age) {
+        list_remove(&run->age);
+        list_push_back(&runs->dirty, &run->age);
     }
-    place(runs, unit, units, state, &runs->dirty);
-    return run_at(runs, unit);
+    return run;
 }
 
-/* Cuts units [unit, unit + units) out of the free run that holds them and starts at head. What is left of it is as
- * old as it was. */
-static void carve(struct runs *runs, uint32_t head, size_t unit, size_t units) {
-    struct run *run = run_at(runs, head);
-    enum run_state state = run->state;
-    size_t end = (size_t)head + run->units;
-    struct list *younger = state == RUN_DIRTY ? run->age.next : NULL;
-    detach(runs, head);
-    if (unit > head)
-        place(runs, head, unit - head, state, younger);
-    if (unit + units < end)
-        place(runs, unit + units, end - unit - units, state, younger);
+/* Cuts units [unit, unit + units) out of the free run that holds them. What is left of it is as old as it was. */
+static void carve(struct runs *runs, uint32_t node, size_t unit, size_t units) {
+    struct run *run = run_at(&runs->space, node);
+    size_t first = run_first(run), end = unit + units;
+    counter_sub(&runs->free_units[run->state], units);
+    if (end <= node) {
+        begin_at(runs, node, end);
+        if (first < unit)
+            place(runs, first, unit - first, run->state, &run->age);
+    } else if (first < unit) {
+        end_at(runs, node, unit - 1);
+    } else {
+        detach(runs, node);
+    }
 }
 
-static size_t take(struct runs *runs, enum run_state state, size_t units, size_t align) {
-    for (;;) {
-        uint32_t head = find(runs, runs->root[state], units, align);
-        if (head == 0)
-            return 0;
-        size_t unit = align_unit(runs, head, align);
-        carve(runs, head, unit, units);
-        if (state != RUN_UNMAPPED)
-            return unit;
+/* The lowest units that fit in a run of that state, or 0. */
+static inline size_t take(struct runs *runs, enum run_state state, size_t units, size_t align) {
+    uint32_t node = run_tree_find(&runs->space, &runs->free[state], units, align);
+    if (node == 0)
+        return 0;
+    size_t unit = run_align_unit(&runs->space, run_first(run_at(&runs->space, node)), align);
+    carve(runs, node, unit, units);
+    return unit;
+}
+
+static size_t take_unmapped(struct runs *runs, size_t units, size_t align) {
+    for (size_t unit; (unit = take(runs, RUN_UNMAPPED, units, align)) != 0;) {
         switch (os_map(unit_address(&runs->space.map, unit), units << UNIT_SHIFT)) {
         case OS_OK:
             return unit;
@@ -219,9 +142,10 @@ static size_t take(struct runs *runs, enum run_state state, size_t units, size_t
             return 0;
         case OS_TAKEN: /* somebody else has mapped there meanwhile: these units are lost to us */
             for (size_t u = unit; u < unit + units; u++)
-                run_at(runs, u)->head = 0;
+                run_at(&runs->space, u)->last = 0;
         }
     }
+    return 0;
 }
 
 /* Maps as much as `units` at that alignment need. The clean run at the end of the heap, if there is one, counts.
@@ -229,12 +153,13 @@ static size_t take(struct runs *runs, enum run_state state, size_t units, size_t
 static bool grow(struct runs *runs, size_t units, size_t align) {
     size_t end = atomic_load_explicit(&runs->space.map.end, memory_order_relaxed);
     uint32_t last = neighbour(runs, end - 1, RUN_CLEAN);
-    size_t need = align_unit(runs, last != 0 ? last : end, align) + units - end;
+    size_t from = last != 0 ? run_first(run_at(&runs->space, last)) : end;
+    size_t need = run_align_unit(&runs->space, from, align) + units - end;
     size_t got, unit = space_grow(&runs->space, need, &got);
     if (unit != 0 &&
         unit != end) { /* stepped over somebody's mapping: where it went on, another alignment is due */
         attach(runs, unit, got, RUN_CLEAN);
-        if (align_unit(runs, unit, align) + units <= unit + got)
+        if (run_align_unit(&runs->space, unit, align) + units <= unit + got)
             return true;
         unit = space_grow(&runs->space, units + align, &got);
     }
@@ -258,37 +183,41 @@ bool runs_init(struct runs *runs, size_t page) {
     return space_init(&runs->space, page);
 }
 
-size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zeroed) {
-    static const enum run_state order[] = {RUN_DIRTY, RUN_CLEAN, RUN_UNMAPPED};
-    size_t from = request->choice == RUN_CLEAN_FIRST ? 1 : 0, to = request->choice == RUN_WARM_ONLY ? 1 : 3;
-    size_t units = align_up(request->units, runs->space.granule), align = request->align_units;
-    size_t unit = 0;
-    if (units > runs->space.capacity || align > runs->space.capacity)
-        return 0;
-    lock_acquire(&runs->lock);
-    for (size_t i = from; i < to && unit == 0; i++) {
-        unit = take(runs, order[i], units, align);
-        *zeroed = order[i] != RUN_DIRTY;
-    }
-    if (unit == 0 && request->choice != RUN_WARM_ONLY && max_size(units, align) >= JOIN_UNITS &&
-        !list_empty(&runs->dirty)) {
+/* Units that read as zeroes, or 0: of a clean or an unmapped run, or more of the system. */
+static NOINLINE size_t take_zeroed(struct runs *runs, size_t units, size_t align) {
+    size_t unit = take(runs, RUN_CLEAN, units, align);
+    if (unit == 0)
+        unit = take_unmapped(runs, units, align);
+    if (unit == 0 && max_size(units, align) >= JOIN_UNITS && !list_empty(&runs->dirty)) {
         /* Clean, the dirty runs may join others: better than to grow by so much. */
         lock_release(&runs->lock);
         while (run_purge_oldest(runs, BATCH_UNITS) != 0)
             ;
         lock_acquire(&runs->lock);
         unit = take(runs, RUN_CLEAN, units, align);
-        *zeroed = true;
     }
-    if (unit == 0 && request->choice != RUN_WARM_ONLY && grow(runs, units, align)) {
+    if (unit == 0 && grow(runs, units, align))
         unit = take(runs, RUN_CLEAN, units, align);
-        *zeroed = true;
-    }
-    if (unit == 0 && request->choice == RUN_CLEAN_FIRST) {
+    return unit;
+}
+
+size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zeroed) {
+    size_t units = align_up(request->units, runs->space.granule), align = request->align_units;
+    enum run_choice choice = request->choice;
+    size_t unit = 0;
+    if (UNLIKELY(units > runs->space.capacity || align > runs->space.capacity))
+        return 0;
+    lock_acquire(&runs->lock);
+    if (choice != RUN_CLEAN_FIRST)
+        unit = take(runs, RUN_DIRTY, units, align);
+    *zeroed = unit == 0;
+    if (unit == 0 && choice != RUN_WARM_ONLY)
+        unit = take_zeroed(runs, units, align);
+    if (unit == 0 && choice == RUN_CLEAN_FIRST) {
         unit = take(runs, RUN_DIRTY, units, align);
         *zeroed = false;
     }
-    if (unit != 0) {
+    if (LIKELY(unit != 0)) {
         memset(runs->space.map.kind + unit, request->other_kind, units);
         runs->space.map.kind[unit] = request->first_kind;
         note_used(runs, unit, units);
@@ -297,13 +226,25 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
     return unit;
 }
 
-void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state) {
-    units = align_up(units, runs->space.granule);
-    lock_acquire(&runs->lock);
+static void give(struct runs *runs, size_t unit, size_t units, enum run_state state) {
     counter_sub(&runs->used_units, units);
     attach(runs, unit, units, state);
     atomic_store_explicit(&runs->refused, false, memory_order_relaxed);
+}
+
+void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state) {
+    lock_acquire(&runs->lock);
+    give(runs, unit, align_up(units, runs->space.granule), state);
     lock_release(&runs->lock);
+}
+
+bool run_free_if(struct runs *runs, size_t unit, uint8_t first_kind, const size_t *units) {
+    lock_acquire(&runs->lock);
+    bool is = kind_at(runs, unit) == first_kind;
+    if (LIKELY(is))
+        give(runs, unit, *units, RUN_DIRTY);
+    lock_release(&runs->lock);
+    return is;
 }
 
 bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_units, uint8_t kind, bool *zeroed) {
@@ -317,9 +258,9 @@ bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_uni
     size_t reach = at;
     while (reach < end) {
         uint32_t next = neighbour(runs, reach, RUN_DIRTY) | neighbour(runs, reach, RUN_CLEAN);
-        if (next != reach)
+        if (next == 0)
             break;
-        reach += run_at(runs, next)->units;
+        reach = (size_t)next + 1;
     }
     size_t mapped_end = atomic_load_explicit(&runs->space.map.end, memory_order_relaxed);
     bool fits = reach >= end;
@@ -330,9 +271,10 @@ bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_uni
         fits = more == reach;
     }
     while (fits && at < end) {
-        size_t units = min_size(run_at(runs, at)->units, end - at);
-        *zeroed &= run_at(runs, at)->state == RUN_CLEAN;
-        carve(runs, (uint32_t)at, at, units);
+        uint32_t node = run_at(&runs->space, at)->last;
+        size_t units = min_size(node + 1 - at, end - at);
+        *zeroed &= run_at(&runs->space, at)->state == RUN_CLEAN;
+        carve(runs, node, at, units);
         at += units;
     }
     if (fits) {
@@ -353,13 +295,13 @@ static bool batch_full(const struct batch *batch) {
     return batch->count == BATCH_RUNS || batch->units >= BATCH_UNITS;
 }
 
-/* Takes units, which are part of the free run that starts at head, out of the pool and into the batch; as many as
- * it may hold. Returns how many. */
-static size_t hold(struct runs *runs, struct batch *batch, uint32_t head, size_t unit, size_t units) {
+/* Takes units, which are part of the free run with that node, out of the pool and into the batch; as many as it
+ * may hold. Returns how many. */
+static size_t hold(struct runs *runs, struct batch *batch, uint32_t node, size_t unit, size_t units) {
     units = min_size(units, align_up(BATCH_UNITS - batch->units, runs->space.granule));
-    carve(runs, head, unit, units);
+    carve(runs, node, unit, units);
     tag(runs, unit, units, RUN_PURGING);
-    struct run *run = run_at(runs, unit);
+    struct run *run = run_at(&runs->space, unit + units - 1);
     run->purger = lock_thread_id();
     counter_add(&runs->free_units[RUN_PURGING], units);
     list_push_back(&runs->purging, &run->age);
@@ -383,9 +325,9 @@ enum run_state run_renew(struct runs *runs, size_t unit, size_t units, bool unma
  * units from `unit` on. They are not looked at while the run is free, and may read as zeroes afterwards. */
 static struct os_range inside(const struct runs *runs, uintptr_t array, size_t element, const struct run *run,
                               size_t unit, size_t units) {
-    size_t page = runs->space.page, head = run->head, end = head + run->units;
-    size_t from = max_size(align_up((head + 1) * element, page), align_down((unit - 1) * element, page));
-    size_t to = min_size(align_down((end - 1) * element, page), align_up((unit + units + 1) * element, page));
+    size_t page = runs->space.page, first = run_first(run), last = run->last;
+    size_t from = max_size(align_up((first + 1) * element, page), align_down((unit - 1) * element, page));
+    size_t to = min_size(align_down(last * element, page), align_up((unit + units + 1) * element, page));
     return (struct os_range){.addr = array + from, .bytes = to > from ? to - from : 0};
 }
 
@@ -398,7 +340,7 @@ static size_t give_back(struct runs *runs, struct batch *batch) {
     size_t count = 0, purged = 0;
     lock_release(&runs->lock);
     for (size_t i = 0; i < batch->count; i++) {
-        size_t unit = batch->run[i]->head, units = batch->run[i]->units;
+        size_t unit = run_first(batch->run[i]), units = batch->run[i]->units;
         state[i] = RUN_PURGING;
         if (unmap || memchr(space_moved(&runs->space, unit), 1, units) != NULL)
             state[i] = run_renew(runs, unit, units, unmap);
@@ -414,7 +356,7 @@ static size_t give_back(struct runs *runs, struct batch *batch) {
     count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct run *run = batch->run[i];
-        size_t unit = run->head, units = run->units;
+        size_t unit = run_first(run), units = run->units;
         list_remove(&run->age);
         counter_sub(&runs->free_units[RUN_PURGING], units);
         run = attach(runs, unit, units, state[i]);
@@ -438,40 +380,28 @@ size_t run_purge_oldest(struct runs *runs, size_t units) {
     lock_acquire(&runs->lock);
     while (!list_empty(&runs->dirty) && !batch_full(&batch) && batch.units < units) {
         const struct run *run = LIST_ENTRY(runs->dirty.next, struct run, age);
-        hold(runs, &batch, run->head, run->head, run->units);
+        hold(runs, &batch, run->last, run_first(run), run->units);
     }
     units = batch.count > 0 ? give_back(runs, &batch) : 0;
     lock_release(&runs->lock);
     return units;
 }
 
-/* The first free dirty run that ends behind `unit`, or 0. */
-static uint32_t dirty_from(const struct runs *runs, size_t unit) {
-    uint32_t found = 0;
-    for (uint32_t t = runs->root[RUN_DIRTY]; t != 0;) {
-        const struct run *run = run_at(runs, t);
-        bool behind = (size_t)t + run->units > unit;
-        found = behind ? t : found;
-        t = behind ? run->left : run->right;
-    }
-    return found;
-}
-
 /* Puts into the batch what is ripe from `unit` on, and marks as idle what is not. Returns where it stopped: the
  * end of the heap's dirty runs, or where the batch is full. */
 static size_t gather_ripe(struct runs *runs, struct batch *batch, size_t unit, bool all) {
     uint8_t *kind = runs->space.map.kind;
-    uint32_t head;
-    while (!batch_full(batch) && (head = dirty_from(runs, unit)) != 0) {
-        size_t end = (size_t)head + run_at(runs, head)->units;
-        unit = max_size(unit, head);
+    uint32_t node;
+    while (!batch_full(batch) && (node = run_tree_from(&runs->space, &runs->free[RUN_DIRTY], unit)) != 0) {
+        size_t end = (size_t)node + 1;
+        unit = max_size(unit, run_first(run_at(&runs->space, node)));
         const uint8_t *ripe = all ? kind + unit : memchr(kind + unit, UNIT_FREE_IDLE, end - unit);
         size_t from = ripe != NULL ? (size_t)(ripe - kind) : end;
         memset(kind + unit, UNIT_FREE_IDLE, from - unit);
         unit = from;
         if (from < end) {
             const uint8_t *young = all ? NULL : memchr(kind + from, UNIT_FREE, end - from);
-            unit += hold(runs, batch, head, from, (young != NULL ? (size_t)(young - kind) : end) - from);
+            unit += hold(runs, batch, node, from, (young != NULL ? (size_t)(young - kind) : end) - from);
         }
     }
     return unit;
@@ -493,11 +423,11 @@ size_t runs_tick(struct runs *runs, bool all) {
 void run_unmap_clean(struct runs *runs) {
     bool unmapped = true; /* else the system has its limit of mappings: the same run would come again and again */
     lock_acquire(&runs->lock);
-    while (unmapped && runs->root[RUN_CLEAN] != 0) {
+    while (unmapped && runs->free[RUN_CLEAN].root != 0) {
         struct batch batch = {.count = 0};
-        const struct run *run = run_at(runs, runs->root[RUN_CLEAN]);
-        size_t unit = run->head;
-        hold(runs, &batch, run->head, unit, run->units);
+        const struct run *run = run_at(&runs->space, runs->free[RUN_CLEAN].root);
+        size_t unit = run_first(run);
+        hold(runs, &batch, run->last, unit, run->units);
         give_back(runs, &batch);
         unmapped = kind_at(runs, unit) == UNIT_NONE;
     }
@@ -512,7 +442,7 @@ void runs_after_fork(struct runs *runs) {
         next = l->next;
         if (run->purger == lock_thread_id()) /* a signal interrupted it, and it will go on */
             continue;
-        size_t unit = run->head, units = run->units;
+        size_t unit = run_first(run), units = run->units;
         list_remove(&run->age);
         counter_sub(&runs->free_units[RUN_PURGING], units);
         os_unmap(unit_address(&runs->space.map, unit), units << UNIT_SHIFT); /* it may be in part, by now */
@@ -527,35 +457,28 @@ bool runs_map_marks(struct runs *runs, size_t units) {
     return mapped;
 }
 
-static size_t check_tree(const struct runs *runs, uint32_t t, size_t low, size_t high, enum run_state state) {
-    if (t == 0)
-        return 0;
-    const struct run *run = run_at(runs, t);
-    size_t end = (size_t)t + run->units;
-    VERIFY(t >= low && end <= high && run->units > 0 && run->units % runs->space.granule == 0);
-    VERIFY(run->head == t && run->state == state);
-    VERIFY(run_at(runs, end - 1)->head == t && run_at(runs, end - 1)->state == state);
-    VERIFY(neighbour(runs, t - 1, state) == 0 && neighbour(runs, end, state) == 0);
-    for (size_t u = t; u < end; u++) {
+static void check_run(const struct runs *runs, const struct run *run, enum run_state state) {
+    size_t first = run_first(run), end = (size_t)run->last + 1;
+    const struct run *tag = run_at(&runs->space, first);
+    VERIFY(first % runs->space.granule == 0 && end % runs->space.granule == 0);
+    VERIFY(run->state == state && tag->state == state && tag->last == run->last);
+    VERIFY(neighbour(runs, first - 1, state) == 0 && neighbour(runs, end, state) == 0);
+    for (size_t u = first; u < end; u++) {
         uint8_t kind = kind_at(runs, u);
         VERIFY(kind == (state == RUN_UNMAPPED ? UNIT_NONE : UNIT_FREE) ||
                (state == RUN_DIRTY && kind == UNIT_FREE_IDLE));
     }
-    VERIFY(run->left == 0 || mix32(run->left) <= mix32(t));
-    VERIFY(run->right == 0 || mix32(run->right) <= mix32(t));
-    size_t units =
-        run->units + check_tree(runs, run->left, low, t, state) + check_tree(runs, run->right, end, high, state);
-    uint32_t l = widest(runs, run->left), r = widest(runs, run->right);
-    VERIFY(run->widest >= run->units && run->widest >= l && run->widest >= r);
-    VERIFY(run->widest == run->units || run->widest == l || run->widest == r);
-    return units;
 }
 
 void runs_check(struct runs *runs) {
     lock_acquire(&runs->lock);
     size_t end = atomic_load_explicit(&runs->space.map.end, memory_order_relaxed);
-    for (enum run_state state = 0; state < RUN_STATES; state++)
-        VERIFY(check_tree(runs, runs->root[state], 1, end, state) == runs->free_units[state]);
+    for (enum run_state state = 0; state < RUN_STATES; state++) {
+        const struct run_tree *tree = &runs->free[state];
+        VERIFY(run_tree_check(&runs->space, tree) == runs->free_units[state]);
+        for (uint32_t t = 1; (t = run_tree_from(&runs->space, tree, t)) != 0; t++)
+            check_run(runs, run_at(&runs->space, t), state);
+    }
     size_t dirty = 0, purging = 0, used = 0, free_kind = 0;
     for (const struct list *l = runs->dirty.next; l != &runs->dirty; l = l->next)
         dirty += LIST_ENTRY(l, struct run, age)->units;

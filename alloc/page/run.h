@@ -6,9 +6,8 @@
 #define NEAP_PAGE_RUN_H
 
 #include "base/counter.h"
-#include "base/list.h"
 #include "os/lock.h"
-#include "page/space.h"
+#include "page/run_tree.h"
 
 enum run_state {
     RUN_DIRTY,
@@ -21,7 +20,7 @@ enum run_state {
 struct runs {
     struct lock lock;
     struct space space;
-    uint32_t root[RUN_STATES]; /* treap of the free runs of each state */
+    struct run_tree free[RUN_STATES]; /* the free runs of each state */
     counter free_units[RUN_STATES + 1];
     counter used_units;
     struct list dirty;       /* free dirty runs, oldest first */
@@ -58,6 +57,10 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
 /* Gives units back that run_alloc gave; any part of a run that is a multiple of the granule. state is RUN_DIRTY,
  * or RUN_CLEAN where the pages are known to have been returned, or RUN_UNMAPPED. */
 void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state);
+
+/* Gives back, as RUN_DIRTY, the *units from `unit` on, if that is of such a kind: of several threads that try, one
+ * may pass. Looks at both under the lock. */
+bool run_free_if(struct runs *runs, size_t unit, uint8_t first_kind, const size_t *units);
 
 /* Returns the pages of units that the caller owns: unmaps them, where addresses are to go back too, or maps them
  * afresh, where pages were moved there and the kernel could not merge their mapping with its neighbours'. Returns

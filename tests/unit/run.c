@@ -285,44 +285,135 @@ static void extends_in_place(void **state) {
     runs_check(runs);
 }
 
-/* Random requests against an array that says who owns each unit. */
+/* What each unit is, told from the requests alone: what is taken, purged or refused has to agree to the unit. */
+enum { MODEL_UNITS = 1 << 16, MODEL_USED = RUN_STATES };
+static struct model {
+    size_t end;
+    uint8_t state[MODEL_UNITS];  /* enum run_state, or MODEL_USED */
+    uint32_t young[MODEL_UNITS]; /* of a dirty one: when its run last grew */
+    uint32_t clock;
+} model;
+
+static void model_grown(struct runs *runs) {
+    size_t end = atomic_load(&runs->space.map.end);
+    assert_true(end <= MODEL_UNITS);
+    memset(model.state + model.end, RUN_CLEAN, end - model.end);
+    model.end = end;
+}
+
+static size_t model_stretch(size_t from) {
+    size_t to = from;
+    while (to < model.end && model.state[to] == model.state[from])
+        to++;
+    return to - from;
+}
+
+static void model_free(size_t unit, size_t units, enum run_state state) {
+    memset(model.state + unit, state, units);
+    while (model.state[unit - 1] == state)
+        unit--;
+    model.clock++;
+    for (size_t u = unit; u < unit + model_stretch(unit); u++)
+        model.young[u] = model.clock;
+}
+
+static size_t model_find(struct runs *runs, size_t units, size_t align, enum run_state state) {
+    for (size_t u = 1, length; u < model.end; u += length) {
+        length = model_stretch(u);
+        size_t at = run_align_unit(&runs->space, u, align);
+        if (model.state[u] == state && at + units <= u + length)
+            return at;
+    }
+    return 0;
+}
+
+static void model_take(struct runs *runs, size_t units, size_t align, bool clean_first, size_t got, bool zeroed) {
+    static const enum run_state orders[2][3] = {{RUN_DIRTY, RUN_CLEAN, RUN_UNMAPPED},
+                                                {RUN_CLEAN, RUN_UNMAPPED, RUN_CLEAN}};
+    size_t unit = 0;
+    for (int i = 0; i < 3 && unit == 0; i++)
+        unit = model_find(runs, units, align, orders[clean_first][i]);
+    if (unit == 0) {
+        model_grown(runs);
+        unit = model_find(runs, units, align, RUN_CLEAN);
+    }
+    assert_int_equal(got, unit);
+    assert_int_equal(zeroed, model.state[unit] != RUN_DIRTY);
+    memset(model.state + unit, MODEL_USED, units);
+}
+
+static void model_purge_oldest(struct runs *runs) {
+    size_t oldest = 0;
+    for (size_t u = 1; u < model.end; u += model_stretch(u))
+        if (model.state[u] == RUN_DIRTY && (oldest == 0 || model.young[u] < model.young[oldest]))
+            oldest = u;
+    size_t units = oldest != 0 ? model_stretch(oldest) : 0;
+    assert_int_equal(run_purge_oldest(runs, 1), units);
+    if (units > 0)
+        model_free(oldest, units, RUN_CLEAN);
+}
+
+static void model_extend(struct runs *runs, size_t unit, size_t units, size_t *held) {
+    bool zeroed = true, was_zero = true;
+    size_t at = unit + *held, end = unit + units, reach = at;
+    for (; reach < end && reach < model.end && model.state[reach] <= RUN_CLEAN; reach++)
+        was_zero &= model.state[reach] == RUN_CLEAN;
+    bool fits = reach == end || reach == model.end;
+    assert_int_equal(run_extend(runs, unit, *held, units, UNIT_LARGE_BODY, &zeroed), fits);
+    model_grown(runs);
+    if (!fits)
+        return;
+    assert_int_equal(zeroed, was_zero);
+    memset(model.state + at, MODEL_USED, end - at);
+    *held = units;
+}
+
+/* Gives back, in a state drawn at random. */
+static void model_give(struct runs *runs, size_t unit, size_t units, uint32_t draw) {
+    enum run_state state = draw % 8 == 0 ? RUN_CLEAN : draw % 8 == 1 ? RUN_UNMAPPED : RUN_DIRTY;
+    if (state == RUN_UNMAPPED)
+        os_unmap((uintptr_t)at(runs, unit), units << UNIT_SHIFT);
+    else if (state == RUN_CLEAN)
+        assert_true(os_purge((uintptr_t)at(runs, unit), units << UNIT_SHIFT));
+    run_free(runs, unit, units, state);
+    model_free(unit, units, state);
+}
+
 static void random_against_model(void **state) {
     struct runs *runs = *state;
     enum { OBJECTS = 200, STEPS = 30000 };
     struct {
         size_t unit, units;
     } objects[OBJECTS] = {{0, 0}};
-    static unsigned char owner[1 << 20];
     uint64_t seed = 42;
+    size_t granule = runs->space.granule;
+    memset(&model, 0, sizeof model);
+    model.end = atomic_load(&runs->space.map.end);
+    memset(model.state, MODEL_USED, model.end);
     for (int step = 0; step < STEPS; step++) {
         size_t i = test_random(&seed) % OBJECTS;
         uint32_t r = test_random(&seed);
-        if (objects[i].units == 0) {
-            bool zeroed;
-            size_t units = align_up(1 + r % (r % 7 == 0 ? 300 : 9), runs->space.granule);
+        size_t units = objects[i].units, before = units;
+        if (units == 0) {
+            bool zeroed, clean_first = (r >> 20) % 4 == 0;
+            units = align_up(1 + r % (r % 7 == 0 ? 300 : 9), granule);
             size_t align = (size_t)1 << (r >> 9) % 6;
-            size_t unit = get(runs, units, align, (r >> 20) % 4 == 0, &zeroed);
-            assert_true(unit != 0 && unit + units <= sizeof owner);
-            assert_int_equal((uintptr_t)at(runs, unit) % (align * UNIT_BYTES), 0);
-            for (size_t u = unit; u < unit + units; u++) {
-                assert_int_equal(owner[u], 0);
-                owner[u] = 1;
-                char *byte = at(runs, u) + r % UNIT_BYTES;
-                assert_true(!zeroed || *byte == 0);
-                *byte = 1;
-            }
-            objects[i].unit = unit;
-            objects[i].units = units;
+            objects[i].unit = get(runs, units, align, clean_first, &zeroed);
+            model_take(runs, units, align, clean_first, objects[i].unit, zeroed);
+            for (size_t u = objects[i].unit; u < objects[i].unit + units; u++)
+                assert_true(!zeroed || *(at(runs, u) + r % UNIT_BYTES) == 0);
+        } else if (r % 5 == 1) {
+            model_extend(runs, objects[i].unit, units + align_up(1 + r % 9, granule), &units);
         } else {
-            size_t units = objects[i].units, keep = 0;
-            if (r % 5 == 0 && units > runs->space.granule) /* give only the tail back */
-                keep = align_up(1 + r % (units - runs->space.granule), runs->space.granule);
-            memset(owner + objects[i].unit + keep, 0, units - keep);
-            run_free(runs, objects[i].unit + keep, units - keep, RUN_DIRTY);
-            objects[i].units = keep;
+            size_t keep = r % 5 == 0 && units > granule ? align_up(1 + r % (units - granule), granule) : 0;
+            model_give(runs, objects[i].unit + keep, units - keep, r >> 8);
+            units = keep;
         }
+        for (size_t u = objects[i].unit + before; u < objects[i].unit + units; u++)
+            *(at(runs, u) + r % UNIT_BYTES) = 1;
+        objects[i].units = units;
         if (r % 64 == 0)
-            run_purge_oldest(runs, 1);
+            model_purge_oldest(runs);
         if (step % 500 == 0)
             runs_check(runs);
     }
@@ -331,6 +422,19 @@ static void random_against_model(void **state) {
             run_free(runs, objects[i].unit, objects[i].units, RUN_DIRTY);
     runs_check(runs);
     assert_int_equal(counter_get(&runs->used_units), 0);
+}
+
+/* Of those who give the same units back, one passes. */
+static void gives_back_what_is_live(void **state) {
+    struct runs *runs = *state;
+    bool zeroed;
+    size_t granule = runs->space.granule, units = 2 * granule, unit = get(runs, units, 1, false, &zeroed);
+    assert_false(run_free_if(runs, unit + 1, UNIT_LARGE, &units));
+    assert_true(run_free_if(runs, unit, UNIT_LARGE, &units));
+    assert_int_equal(counter_get(&runs->free_units[RUN_DIRTY]), units);
+    assert_false(run_free_if(runs, unit, UNIT_LARGE, &units));
+    assert_int_equal(counter_get(&runs->free_units[RUN_DIRTY]), units);
+    runs_check(runs);
 }
 
 static void steps_over_foreign_mappings(void **state) {
@@ -429,6 +533,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(alignment, setup, teardown),
         cmocka_unit_test_setup_teardown(extends_in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(random_against_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(gives_back_what_is_live, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_over_foreign_mappings, setup, teardown),
         cmocka_unit_test_setup_teardown(unmapped_runs_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_when_memory_is_short, setup, teardown),
