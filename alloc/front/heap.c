@@ -198,7 +198,7 @@ static void free_slow(void *p, unsigned kind, const char *function, const void *
             die(function, p, "double free: the object is already free");
         cache_overflow(&heap.caches, kind, p);
     } else {
-        if (large_bytes(&heap.runs, p) != 0)
+        if (LIKELY(kind == UNIT_LARGE))
             scope_detach_large(&heap.scopes, p);
         if (!large_free(&heap.runs, p))
             die_bad_pointer(function, p);

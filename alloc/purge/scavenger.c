@@ -122,12 +122,7 @@ static void start(struct scavenger *scavenger, const void *caller, bool frees) {
     os_futex_wake_one((const uint32_t *)&scavenger->state);
 }
 
-void scavenger_consider(struct scavenger *scavenger, const void *caller, bool frees) {
-    uint32_t patience = atomic_load_explicit(&scavenger->patience, memory_order_relaxed);
-    if (patience > 0 && dirty_bytes(scavenger) < WORTH_BYTES) {
-        atomic_store_explicit(&scavenger->patience, patience - 1, memory_order_relaxed);
-        return;
-    }
+static NOINLINE void think(struct scavenger *scavenger, const void *caller, bool frees) {
     atomic_store_explicit(&scavenger->patience, PATIENCE, memory_order_relaxed);
     if (!purge_is_pending(scavenger->purge))
         return;
@@ -145,6 +140,14 @@ void scavenger_consider(struct scavenger *scavenger, const void *caller, bool fr
     default:
         break;
     }
+}
+
+void scavenger_consider(struct scavenger *scavenger, const void *caller, bool frees) {
+    uint32_t patience = atomic_load_explicit(&scavenger->patience, memory_order_relaxed);
+    if (LIKELY(patience > 0 && dirty_bytes(scavenger) < WORTH_BYTES))
+        atomic_store_explicit(&scavenger->patience, patience - 1, memory_order_relaxed);
+    else
+        think(scavenger, caller, frees);
 }
 
 /* --- the main thread ------------------------------------------------------------------------------------- */

@@ -328,10 +328,7 @@ bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t size) {
 
 /* --- large objects --------------------------------------------------------------------------------------- */
 
-uint64_t scope_detach_large(struct scopes *scopes, void *p) {
-    struct large_tag *tag = large_tag(scopes->regions.runs, p);
-    if (atomic_load_explicit(&tag->owner, memory_order_acquire) == 0) /* the scope's end is done with it */
-        return 0;
+static NOINLINE uint64_t detach_large(struct scopes *scopes, struct large_tag *tag, void *p) {
     lock_acquire(lock_of(scopes));
     uint64_t handle = atomic_load_explicit(&tag->owner, memory_order_relaxed);
     if (handle != 0) {
@@ -342,6 +339,13 @@ uint64_t scope_detach_large(struct scopes *scopes, void *p) {
     }
     lock_release(lock_of(scopes));
     return handle;
+}
+
+uint64_t scope_detach_large(struct scopes *scopes, void *p) {
+    struct large_tag *tag = large_tag(scopes->regions.runs, p);
+    if (LIKELY(atomic_load_explicit(&tag->owner, memory_order_acquire) == 0))
+        return 0; /* if it was of a scope, that scope's end is done with it */
+    return detach_large(scopes, tag, p);
 }
 
 void scope_attach_large(struct scopes *scopes, uint64_t handle, void *p) {
