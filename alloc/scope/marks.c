@@ -2,8 +2,6 @@
  * word has one writer at a time, but for freed_remote, which is written with read-modify-writes. */
 #include "scope/marks.h"
 
-enum { LINES_A_STRIPE = 4, LINE_GRANULES = STRIPE_GRANULES / LINES_A_STRIPE }; /* or a stripe is a line */
-
 size_t marks_length(const struct shape *shape, const struct stripe *stripes, size_t granule) {
     uint64_t behind = bits_get(&stripes[granule / STRIPE_GRANULES].start) >> granule % STRIPE_GRANULES >> 1;
     if (LIKELY(behind != 0))
@@ -57,53 +55,86 @@ struct load marks_count(const struct shape *shape, const struct stripe *stripes,
     return load;
 }
 
-uint64_t marks_free_lines(const struct shape *shape, const struct stripe *stripes) {
-    uint64_t lines = 0, carry = 0;
-    for (size_t s = 0; s < shape->stripes; s++) {
-        uint64_t free = ~covered(&stripes[s], marks_live(&stripes[s]), &carry);
-        if (shape->line_granules == STRIPE_GRANULES)
-            lines |= (uint64_t)(free == UINT64_MAX) << s;
-        else
-            for (size_t line = 0; line < LINES_A_STRIPE; line++)
-                lines |= (uint64_t)((uint16_t)(free >> line * LINE_GRANULES) == UINT16_MAX)
-                         << (s * LINES_A_STRIPE + line);
+/* Goes through the holes of a region. */
+struct walk {
+    const struct shape *shape;
+    const struct stripe *stripes;
+    size_t stripe; /* the next one */
+    uint64_t carry, free;
+    size_t start, end; /* of the hole */
+};
+
+static struct walk walk_from(const struct shape *shape, const struct stripe *stripes, size_t from) {
+    return (struct walk){.shape = shape, .stripes = stripes, .stripe = from / STRIPE_GRANULES};
+}
+
+/* The free granules of the next stripe. */
+static void walk_stripe(struct walk *walk) {
+    const struct stripe *stripe = &walk->stripes[walk->stripe++];
+    walk->free = ~covered(stripe, marks_live(stripe), &walk->carry);
+    if (walk->stripe == walk->shape->stripes)
+        walk->free &= UINT64_MAX >> 1;
+}
+
+/* To the next hole. False behind the last. */
+static bool walk_on(struct walk *walk) {
+    while (walk->free == 0) {
+        if (walk->stripe == walk->shape->stripes)
+            return false;
+        walk_stripe(walk);
     }
-    return lines;
-}
-
-uint64_t lines_runs(uint64_t lines, size_t count) {
-    size_t have = 1;
-    while (have < count && lines != 0) {
-        size_t step = min_size(have, count - have);
-        lines &= lines >> step;
-        have += step;
+    size_t at = (size_t)__builtin_ctzl(walk->free);
+    uint64_t taken = ~walk->free & UINT64_MAX << at;
+    walk->start = (walk->stripe - 1) * STRIPE_GRANULES + at;
+    while (taken == 0) { /* the last stripe's last granule is taken */
+        walk_stripe(walk);
+        taken = ~walk->free;
     }
-    return lines;
-}
-
-static uint64_t holes_for(const struct shape *shape, uint64_t lines, size_t granules) {
-    return lines_runs(lines, (granules + shape->line_granules - 1) / shape->line_granules);
-}
-
-bool lines_fit(const struct shape *shape, uint64_t lines, size_t granules) {
-    return holes_for(shape, lines, granules) != 0;
-}
-
-bool lines_take(const struct shape *shape, uint64_t *lines, size_t granules, size_t *start, size_t *end) {
-    uint64_t holes = holes_for(shape, *lines, granules);
-    if (holes == 0)
-        return false;
-    size_t first = (size_t)__builtin_ctzl(holes);
-    uint64_t taken = ~(*lines >> first);
-    size_t behind = taken != 0 ? first + (size_t)__builtin_ctzl(taken) : LINES;
-    *lines = behind < LINES ? *lines & UINT64_MAX << behind : 0;
-    *start = first * shape->line_granules;
-    *end = behind * shape->line_granules;
+    at = (size_t)__builtin_ctzl(taken);
+    walk->end = (walk->stripe - 1) * STRIPE_GRANULES + at;
+    walk->free &= UINT64_MAX << at;
     return true;
 }
 
+struct room marks_room(const struct shape *shape, const struct stripe *stripes) {
+    struct walk walk = walk_from(shape, stripes, 0);
+    struct room room = {0};
+    while (walk_on(&walk)) {
+        room.all += walk.end - walk.start;
+        room.longest = max_size(room.longest, walk.end - walk.start);
+    }
+    return room;
+}
+
+bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, size_t from, size_t granules,
+                     size_t *start, size_t *end) {
+    struct walk walk = walk_from(shape, stripes, from);
+    walk_stripe(&walk);
+    walk.free &= UINT64_MAX << from % STRIPE_GRANULES;
+    while (walk_on(&walk))
+        if (walk.end - walk.start >= granules) {
+            *start = walk.start;
+            *end = walk.end;
+            return true;
+        }
+    return false;
+}
+
+uint32_t marks_free_pages(const struct shape *shape, const struct stripe *stripes, size_t stripes_a_page) {
+    uint32_t pages = 0;
+    uint64_t carry = 0, taken = 0;
+    for (size_t s = 0; s < shape->stripes; s++) {
+        taken |= covered(&stripes[s], marks_live(&stripes[s]), &carry);
+        if ((s + 1) % stripes_a_page != 0)
+            continue;
+        pages |= (uint32_t)(taken == 0) << s / stripes_a_page;
+        taken = 0;
+    }
+    return pages;
+}
+
 void marks_open(const struct shape *shape, struct stripe *stripes, size_t start, size_t end) {
-    /* What was dead may reach from the hole into the line behind it. */
+    /* What was dead may reach from the hole into what is behind it. */
     if (end < shape->stripes * STRIPE_GRANULES &&
         (bits_get(&stripes[end / STRIPE_GRANULES].start) & granule_bit(end)) == 0) {
         marks_kill(stripes, end);
