@@ -55,68 +55,76 @@ struct load marks_count(const struct shape *shape, const struct stripe *stripes,
     return load;
 }
 
-/* Goes through the holes of a region. */
-struct walk {
-    const struct shape *shape;
-    const struct stripe *stripes;
-    size_t stripe; /* the next one */
-    uint64_t carry, free;
-    size_t start, end; /* of the hole */
-};
-
-static struct walk walk_from(const struct shape *shape, const struct stripe *stripes, size_t from) {
-    return (struct walk){.shape = shape, .stripes = stripes, .stripe = from / STRIPE_GRANULES};
+/* The free granules of one stripe, after the one before. */
+static inline uint64_t free_granules(const struct shape *shape, const struct stripe *stripes, size_t s,
+                                     uint64_t *carry) {
+    uint64_t last = s + 1 == shape->stripes ? granule_bit(STRIPE_GRANULES - 1) : 0;
+    return ~(covered(&stripes[s], marks_live(&stripes[s]), carry) | last);
 }
 
-/* The free granules of the next stripe. */
-static void walk_stripe(struct walk *walk) {
-    const struct stripe *stripe = &walk->stripes[walk->stripe++];
-    walk->free = ~covered(stripe, marks_live(stripe), &walk->carry);
-    if (walk->stripe == walk->shape->stripes)
-        walk->free &= UINT64_MAX >> 1;
+static inline size_t ones_below(uint64_t word) {
+    return word != UINT64_MAX ? (size_t)__builtin_ctzl(~word) : STRIPE_GRANULES;
 }
 
-/* To the next hole. False behind the last. */
-static bool walk_on(struct walk *walk) {
-    while (walk->free == 0) {
-        if (walk->stripe == walk->shape->stripes)
-            return false;
-        walk_stripe(walk);
-    }
-    size_t at = (size_t)__builtin_ctzl(walk->free);
-    uint64_t taken = ~walk->free & UINT64_MAX << at;
-    walk->start = (walk->stripe - 1) * STRIPE_GRANULES + at;
-    while (taken == 0) { /* the last stripe's last granule is taken */
-        walk_stripe(walk);
-        taken = ~walk->free;
-    }
-    at = (size_t)__builtin_ctzl(taken);
-    walk->end = (walk->stripe - 1) * STRIPE_GRANULES + at;
-    walk->free &= UINT64_MAX << at;
-    return true;
+static inline size_t ones_above(uint64_t word) {
+    return word != UINT64_MAX ? (size_t)__builtin_clzl(~word) : STRIPE_GRANULES;
 }
 
-struct room marks_room(const struct shape *shape, const struct stripe *stripes) {
-    struct walk walk = walk_from(shape, stripes, 0);
-    struct room room = {0};
-    while (walk_on(&walk)) {
-        room.all += walk.end - walk.start;
-        room.longest = max_size(room.longest, walk.end - walk.start);
+/* Bits that start a run of so many ones, which all lie in the word. */
+static inline uint64_t runs_of(uint64_t word, size_t count) {
+    if (count > STRIPE_GRANULES)
+        return 0;
+    for (size_t have = 1; have < count && word != 0;) {
+        size_t step = min_size(have, count - have);
+        word &= word >> step;
+        have += step;
     }
-    return room;
+    return word;
+}
+
+size_t marks_free(const struct shape *shape, const struct stripe *stripes) {
+    size_t granules = 0;
+    uint64_t carry = 0;
+    for (size_t s = 0; s < shape->stripes; s++)
+        granules += (size_t)popcount(free_granules(shape, stripes, s, &carry));
+    return granules;
+}
+
+size_t marks_longest_hole(const struct shape *shape, const struct stripe *stripes) {
+    size_t longest = 0;
+    uint64_t carry = 0;
+    size_t tail = 0; /* free granules before this stripe */
+    for (size_t s = 0; s < shape->stripes; s++) {
+        uint64_t free = free_granules(shape, stripes, s, &carry);
+        longest = max_size(longest, tail + ones_below(free));
+        for (uint64_t longer; (longer = runs_of(free, longest + 1)) != 0;)
+            longest = ones_below(free >> __builtin_ctzl(longer));
+        tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
+    }
+    return longest;
 }
 
 bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, size_t from, size_t granules,
                      size_t *start, size_t *end) {
-    struct walk walk = walk_from(shape, stripes, from);
-    walk_stripe(&walk);
-    walk.free &= UINT64_MAX << from % STRIPE_GRANULES;
-    while (walk_on(&walk))
-        if (walk.end - walk.start >= granules) {
-            *start = walk.start;
-            *end = walk.end;
-            return true;
+    uint64_t mask = UINT64_MAX << from % STRIPE_GRANULES, carry = 0, runs;
+    size_t tail = 0;
+    for (size_t s = from / STRIPE_GRANULES; s < shape->stripes; s++, mask = UINT64_MAX) {
+        uint64_t free = free_granules(shape, stripes, s, &carry) & mask;
+        if (tail + ones_below(free) >= granules) {
+            *start = s * STRIPE_GRANULES - tail;
+            *end = s * STRIPE_GRANULES + ones_below(free);
+        } else if ((runs = runs_of(free, granules)) != 0) {
+            size_t at = (size_t)__builtin_ctzl(runs);
+            *start = s * STRIPE_GRANULES + at;
+            *end = *start + ones_below(free >> at);
+        } else {
+            tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
+            continue;
         }
+        while (*end == (s + 1) * STRIPE_GRANULES) /* the last granule of the region is taken */
+            *end += ones_below(free_granules(shape, stripes, ++s, &carry));
+        return true;
+    }
     return false;
 }
 

@@ -61,12 +61,14 @@ static bool is_empty(const struct regions *regions, const struct region *region)
     return marks_are_empty(shape_of(regions, region), region_stripes(regions, region));
 }
 
-/* Notes what is free of it. Returns how many eighths that is. */
-static size_t measure(const struct regions *regions, struct region *region) {
+/* How many of REGION_LEVELS parts of it are free. */
+static size_t level_of(const struct regions *regions, const struct region *region) {
     const struct shape *shape = shape_of(regions, region);
-    struct room room = marks_room(shape, region_stripes(regions, region));
-    region->longest = (uint16_t)room.longest;
-    return room.all * REGION_LEVELS / (shape->stripes * STRIPE_GRANULES);
+    return marks_free(shape, region_stripes(regions, region)) * REGION_LEVELS / (shape->stripes * STRIPE_GRANULES);
+}
+
+static void note_longest(const struct regions *regions, struct region *region) {
+    region->longest = (uint16_t)marks_longest_hole(shape_of(regions, region), region_stripes(regions, region));
 }
 
 struct load region_load(const struct regions *regions, const struct region *region) {
@@ -157,8 +159,9 @@ static void enlist(struct regions *regions, struct region *region, struct list *
         stock(regions, region, excess);
         return;
     }
-    size_t level = measure(regions, region);
+    size_t level = level_of(regions, region);
     list_remove(&region->link);
+    note_longest(regions, region);
     if (level > 0)
         list_push_front(&regions->partial[region->shape][level], &region->link);
 }
@@ -244,7 +247,9 @@ static struct region *find_own(struct regions *regions, size_t granules, struct 
         list_push_front(mine, &region->link);
         if (region->current || region->purger != 0)
             continue;
-        if (measure(regions, region) > 0 && region->longest >= granules)
+        size_t start, end;
+        if (level_of(regions, region) > 0 &&
+            marks_find_hole(shape_of(regions, region), region_stripes(regions, region), 0, granules, &start, &end))
             return region;
     }
     return NULL;
@@ -474,7 +479,7 @@ void regions_after_fork(struct regions *regions) {
             list_push_front(&regions->stock[region->shape], &region->link);
             counter_add(&regions->stocked[region->shape], 1);
         } else if (atomic_load_explicit(&region->owner, memory_order_relaxed) == 0) {
-            measure(regions, region); /* it may be empty: the next tick finds it */
+            note_longest(regions, region); /* it may be empty: the next tick finds it */
             list_push_front(&regions->partial[region->shape][REGION_LEVELS - 1], &region->link);
         }
     }
