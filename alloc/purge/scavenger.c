@@ -72,8 +72,10 @@ static void *run(void *argument) {
 
 /* --- slow paths ------------------------------------------------------------------------------------------ */
 
+/* What a few slow paths may have freed, and more: runs, and regions that scopes have left. */
 static size_t dirty_bytes(const struct scavenger *scavenger) {
-    return counter_get(&scavenger->purge->runs->free_units[RUN_DIRTY]) << UNIT_SHIFT;
+    const struct purge *purge = scavenger->purge;
+    return (counter_get(&purge->runs->free_units[RUN_DIRTY]) << UNIT_SHIFT) + regions_stocked_bytes(purge->regions);
 }
 
 /* Does the thread's work, where there is none, or none yet. */

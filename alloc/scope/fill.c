@@ -18,19 +18,23 @@ enum {
     LEARN_MIN = 64 << 10,
 };
 
-void scope_close_hole(struct scopes *scopes, struct scope *scope, unsigned shape) {
+/* Leaves the hole, which has been filled as far as `end`. */
+static void leave_hole(struct scopes *scopes, struct scope *scope, unsigned shape, const char *end) {
     struct cursor *cursor = &scope->cursor[shape];
-    char *next = next_of(cursor);
-    if (scope->region[shape] == NULL)
-        return;
-    size_t first = granule_of(scopes, scope, shape, cursor->first), gap = granule_of(scopes, scope, shape, next);
-    counter_add(&scope->allocated, (size_t)(next - cursor->first));
-    note_touched(cursor);
-    region_note_used(&scopes->regions, scope->region[shape], first,
-                     granule_of(scopes, scope, shape, cursor->touched));
-    marks_kill(cursor->stripes, gap);
+    const char *touched = end > cursor->touched ? end : cursor->touched;
+    counter_add(&scope->allocated, (size_t)(end - cursor->first));
+    region_note_used(&scopes->regions, scope->region[shape], granule_of(scopes, scope, shape, cursor->first),
+                     granule_of(scopes, scope, shape, touched));
+    if (end != cursor->hole_end)
+        marks_kill(cursor->stripes, granule_of(scopes, scope, shape, end));
     set_next(cursor, NULL); /* room for nothing */
     cursor->end = cursor->hole_end = cursor->first = cursor->touched = NULL;
+}
+
+void scope_close_hole(struct scopes *scopes, struct scope *scope, unsigned shape) {
+    const char *next = next_of(&scope->cursor[shape]);
+    if (next != NULL)
+        leave_hole(scopes, scope, shape, next);
 }
 
 /* Learns what has been freed. The scope is the calling thread's. */
@@ -75,25 +79,34 @@ static void apply_limit(struct scope *scope) {
     }
 }
 
+/* The next hole of the region with so much room, which is not found again until the region is left. */
+static bool find_hole(const struct regions *regions, struct region *region, size_t granules, size_t *start,
+                      size_t *end) {
+    bool found = marks_find_hole(&regions->shape[region->shape], region_stripes(regions, region), region->scanned,
+                                 granules, start, end);
+    if (found)
+        region->scanned = (uint16_t)*end;
+    return found;
+}
+
 /* Goes on to a hole with room for that. False where the system refuses memory. */
 static bool next_hole(struct scopes *scopes, struct scope *scope, unsigned shape, size_t bytes) {
     struct regions *regions = &scopes->regions;
     struct cursor *cursor = &scope->cursor[shape];
     struct region *region = scope->region[shape];
     unsigned shift = shift_of(scopes, shape);
-    size_t start, end, granules = (bytes >> shift) + 1; /* of a gap, one is to stay */
+    size_t start, end, granules = bytes >> shift;
     scope_close_hole(scopes, scope, shape);
     recent_forget(thread_recent);
-    if (region == NULL || !lines_take(&regions->shape[shape], &region->lines, granules, &start, &end)) {
+    if (region == NULL || !find_hole(regions, region, granules, &start, &end)) {
         size_t allocated = counter_get(&scope->allocated);
         if (allocated - counter_get(&scope->learnt) >= max_size(LEARN_MIN, live_of(scope) / LEARN_SHARE))
             learn_freed(scopes, scope);
-        region = region_acquire(regions, shape, granules, scope->handle, &scope->regions[shape],
-                                allocated >= LEARN_MIN, region);
+        region = region_acquire(regions, shape, granules, scope->handle, &scope->regions[shape], region);
         scope->region[shape] = region;
         if (region == NULL)
             return false;
-        bool found = lines_take(&regions->shape[shape], &region->lines, granules, &start, &end);
+        bool found = find_hole(regions, region, granules, &start, &end);
         VERIFY(found);
     }
     cursor->base = region_base(regions, region);
@@ -109,7 +122,7 @@ static bool next_hole(struct scopes *scopes, struct scope *scope, unsigned shape
 /* Where an object would lie in the open hole; NULL where it does not fit. */
 static char *fitting(const struct cursor *cursor, size_t bytes, size_t alignment) {
     char *p = (char *)align_up((uintptr_t)next_of(cursor), alignment);
-    return p < cursor->hole_end && bytes < (size_t)(cursor->hole_end - p) ? p : NULL;
+    return p < cursor->hole_end && bytes <= (size_t)(cursor->hole_end - p) ? p : NULL;
 }
 
 static void *fill(struct scopes *scopes, struct scope *scope, unsigned shape, size_t bytes, size_t alignment) {
@@ -127,9 +140,13 @@ static void *fill(struct scopes *scopes, struct scope *scope, unsigned shape, si
         marks_set_start(cursor->stripes, granule_of(scopes, scope, shape, p));
         marks_kill(cursor->stripes, skipped);
     }
+    counter_add(&scope->objects, 1);
+    if (p + bytes == cursor->hole_end) {
+        leave_hole(scopes, scope, shape, p + bytes); /* a gap there would look like what is behind the hole */
+        return p;
+    }
     marks_set_start(cursor->stripes, granule_of(scopes, scope, shape, p + bytes));
     set_next(cursor, p + bytes);
-    counter_add(&scope->objects, 1);
     return p;
 }
 

@@ -2,8 +2,6 @@
  * word has one writer at a time, but for freed_remote, which is written with read-modify-writes. */
 #include "scope/marks.h"
 
-enum { LINES_A_STRIPE = 4, LINE_GRANULES = STRIPE_GRANULES / LINES_A_STRIPE }; /* or a stripe is a line */
-
 size_t marks_length(const struct shape *shape, const struct stripe *stripes, size_t granule) {
     uint64_t behind = bits_get(&stripes[granule / STRIPE_GRANULES].start) >> granule % STRIPE_GRANULES >> 1;
     if (LIKELY(behind != 0))
@@ -57,53 +55,94 @@ struct load marks_count(const struct shape *shape, const struct stripe *stripes,
     return load;
 }
 
-uint64_t marks_free_lines(const struct shape *shape, const struct stripe *stripes) {
-    uint64_t lines = 0, carry = 0;
-    for (size_t s = 0; s < shape->stripes; s++) {
-        uint64_t free = ~covered(&stripes[s], marks_live(&stripes[s]), &carry);
-        if (shape->line_granules == STRIPE_GRANULES)
-            lines |= (uint64_t)(free == UINT64_MAX) << s;
-        else
-            for (size_t line = 0; line < LINES_A_STRIPE; line++)
-                lines |= (uint64_t)((uint16_t)(free >> line * LINE_GRANULES) == UINT16_MAX)
-                         << (s * LINES_A_STRIPE + line);
-    }
-    return lines;
+/* The free granules of one stripe, after the one before. */
+static inline uint64_t free_granules(const struct shape *shape, const struct stripe *stripes, size_t s,
+                                     uint64_t *carry) {
+    uint64_t last = s + 1 == shape->stripes ? granule_bit(STRIPE_GRANULES - 1) : 0;
+    return ~(covered(&stripes[s], marks_live(&stripes[s]), carry) | last);
 }
 
-uint64_t lines_runs(uint64_t lines, size_t count) {
-    size_t have = 1;
-    while (have < count && lines != 0) {
+static inline size_t ones_below(uint64_t word) {
+    return word != UINT64_MAX ? (size_t)__builtin_ctzl(~word) : STRIPE_GRANULES;
+}
+
+static inline size_t ones_above(uint64_t word) {
+    return word != UINT64_MAX ? (size_t)__builtin_clzl(~word) : STRIPE_GRANULES;
+}
+
+/* Bits that start a run of so many ones, which all lie in the word. */
+static inline uint64_t runs_of(uint64_t word, size_t count) {
+    if (count > STRIPE_GRANULES)
+        return 0;
+    for (size_t have = 1; have < count && word != 0;) {
         size_t step = min_size(have, count - have);
-        lines &= lines >> step;
+        word &= word >> step;
         have += step;
     }
-    return lines;
+    return word;
 }
 
-static uint64_t holes_for(const struct shape *shape, uint64_t lines, size_t granules) {
-    return lines_runs(lines, (granules + shape->line_granules - 1) / shape->line_granules);
+size_t marks_free(const struct shape *shape, const struct stripe *stripes) {
+    size_t granules = 0;
+    uint64_t carry = 0;
+    for (size_t s = 0; s < shape->stripes; s++)
+        granules += (size_t)popcount(free_granules(shape, stripes, s, &carry));
+    return granules;
 }
 
-bool lines_fit(const struct shape *shape, uint64_t lines, size_t granules) {
-    return holes_for(shape, lines, granules) != 0;
+size_t marks_longest_hole(const struct shape *shape, const struct stripe *stripes) {
+    size_t longest = 0;
+    uint64_t carry = 0;
+    size_t tail = 0; /* free granules before this stripe */
+    for (size_t s = 0; s < shape->stripes; s++) {
+        uint64_t free = free_granules(shape, stripes, s, &carry);
+        longest = max_size(longest, tail + ones_below(free));
+        for (uint64_t longer; (longer = runs_of(free, longest + 1)) != 0;)
+            longest = ones_below(free >> __builtin_ctzl(longer));
+        tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
+    }
+    return longest;
 }
 
-bool lines_take(const struct shape *shape, uint64_t *lines, size_t granules, size_t *start, size_t *end) {
-    uint64_t holes = holes_for(shape, *lines, granules);
-    if (holes == 0)
-        return false;
-    size_t first = (size_t)__builtin_ctzl(holes);
-    uint64_t taken = ~(*lines >> first);
-    size_t behind = taken != 0 ? first + (size_t)__builtin_ctzl(taken) : LINES;
-    *lines = behind < LINES ? *lines & UINT64_MAX << behind : 0;
-    *start = first * shape->line_granules;
-    *end = behind * shape->line_granules;
-    return true;
+bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, size_t from, size_t granules,
+                     size_t *start, size_t *end) {
+    uint64_t mask = UINT64_MAX << from % STRIPE_GRANULES, carry = 0, runs;
+    size_t tail = 0;
+    for (size_t s = from / STRIPE_GRANULES; s < shape->stripes; s++, mask = UINT64_MAX) {
+        uint64_t free = free_granules(shape, stripes, s, &carry) & mask;
+        if (tail + ones_below(free) >= granules) {
+            *start = s * STRIPE_GRANULES - tail;
+            *end = s * STRIPE_GRANULES + ones_below(free);
+        } else if ((runs = runs_of(free, granules)) != 0) {
+            size_t at = (size_t)__builtin_ctzl(runs);
+            *start = s * STRIPE_GRANULES + at;
+            *end = *start + ones_below(free >> at);
+        } else {
+            tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
+            continue;
+        }
+        while (*end == (s + 1) * STRIPE_GRANULES) /* the last granule of the region is taken */
+            *end += ones_below(free_granules(shape, stripes, ++s, &carry));
+        return true;
+    }
+    return false;
+}
+
+uint32_t marks_free_pages(const struct shape *shape, const struct stripe *stripes, size_t stripes_a_page) {
+    uint32_t pages = 0;
+    uint64_t carry = 0, taken = 0;
+    for (size_t s = 0; s < shape->stripes; s++) {
+        taken |= covered(&stripes[s], marks_live(&stripes[s]), &carry);
+        if ((s + 1) % stripes_a_page != 0)
+            continue;
+        pages |= (uint32_t)(taken == 0) << s / stripes_a_page;
+        taken = 0;
+    }
+    return pages;
 }
 
 void marks_open(const struct shape *shape, struct stripe *stripes, size_t start, size_t end) {
-    /* What was dead may reach from the hole into the line behind it. */
+    /* What was dead may reach from the hole into what is behind it. */
     if (end < shape->stripes * STRIPE_GRANULES &&
         (bits_get(&stripes[end / STRIPE_GRANULES].start) & granule_bit(end)) == 0) {
         marks_kill(stripes, end);

@@ -2,10 +2,11 @@
  *
  * A region is cut into segments, each an object or a gap, from its first granule to its last. A segment's first
  * granule has its start bit set; a segment is dead where a freed bit stands beside it. A hole is what lies between
- * live segments, in whole lines. One thread at a time fills a region, from one end of a hole to the other; the gap
- * that it has before it looks live, and never quite vanishes. Any thread may free what lies in a region. So
- * survivors stay where they are, and what comes later fills the holes between them (the mark-region idea of S.
- * Blackburn and K. McKinley, "Immix", PLDI 2008, without moving). */
+ * live segments; the last granule of a region is part of none, so that every object has a segment behind it. One
+ * thread at a time fills a region, from one end of a hole to the other; the gap that it has before it looks live.
+ * Any thread may free what lies in a region. So survivors stay where they are, and what comes later fills the
+ * holes between them (the mark-region idea of S. Blackburn and K. McKinley, "Immix", PLDI 2008, without moving).
+ */
 #ifndef NEAP_SCOPE_MARKS_H
 #define NEAP_SCOPE_MARKS_H
 
@@ -13,10 +14,7 @@
 
 #include <stdatomic.h>
 
-enum {
-    STRIPE_GRANULES = 64,
-    LINES = 64, /* of a region */
-};
+enum { STRIPE_GRANULES = 64 };
 
 /* The bits of 64 granules. */
 struct stripe {
@@ -30,7 +28,6 @@ struct shape {
     uint32_t bytes; /* of a region; a power of two */
     uint32_t mask;  /* bytes - 1 */
     uint32_t stripes;
-    uint32_t line_granules;
     unsigned shift; /* of a granule */
 };
 
@@ -90,18 +87,16 @@ struct load {
 };
 struct load marks_count(const struct shape *shape, const struct stripe *stripes, bool with_old);
 
-/* Bit a line: no live segment touches it. */
-uint64_t marks_free_lines(const struct shape *shape, const struct stripe *stripes);
+/* Granules in all holes, and in the longest. */
+size_t marks_free(const struct shape *shape, const struct stripe *stripes);
+size_t marks_longest_hole(const struct shape *shape, const struct stripe *stripes);
 
-/* Whether so many granules fit a hole in those lines. */
-bool lines_fit(const struct shape *shape, uint64_t lines, size_t granules);
+/* The first hole of at least `granules`, from a granule on that a segment starts at. False where there is none. */
+bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, size_t from, size_t granules,
+                     size_t *start, size_t *end);
 
-/* Bit a line: it and so many behind it are in `lines`. */
-uint64_t lines_runs(uint64_t lines, size_t count);
-
-/* The first hole of at least `granules` in those lines, which it and what is before it are taken out of. False
- * where there is none. */
-bool lines_take(const struct shape *shape, uint64_t *lines, size_t granules, size_t *start, size_t *end);
+/* Bit for each so many stripes: no live segment touches them. */
+uint32_t marks_free_pages(const struct shape *shape, const struct stripe *stripes, size_t stripes_a_page);
 
 /* Makes a hole one gap, which looks live, without a trace of what was there before; by who fills the region. A
  * fork may come at any time: no segment before the hole may look longer meanwhile. */

@@ -39,7 +39,6 @@ void regions_init(struct regions *regions, struct runs *runs) {
         struct shape *shape = &regions->shape[s];
         shape->mask = shape->bytes - 1;
         shape->stripes = (shape->bytes >> shape->shift) / STRIPE_GRANULES;
-        shape->line_granules = shape->stripes * STRIPE_GRANULES / LINES;
         list_init(&regions->stock[s]);
         for (size_t level = 0; level < REGION_LEVELS; level++)
             list_init(&regions->partial[s][level]);
@@ -62,8 +61,14 @@ static bool is_empty(const struct regions *regions, const struct region *region)
     return marks_are_empty(shape_of(regions, region), region_stripes(regions, region));
 }
 
-static uint64_t free_lines(const struct regions *regions, const struct region *region) {
-    return marks_free_lines(shape_of(regions, region), region_stripes(regions, region));
+/* How many of REGION_LEVELS parts of it are free. */
+static size_t level_of(const struct regions *regions, const struct region *region) {
+    const struct shape *shape = shape_of(regions, region);
+    return marks_free(shape, region_stripes(regions, region)) * REGION_LEVELS / (shape->stripes * STRIPE_GRANULES);
+}
+
+static void note_longest(const struct regions *regions, struct region *region) {
+    region->longest = (uint16_t)marks_longest_hole(shape_of(regions, region), region_stripes(regions, region));
 }
 
 struct load region_load(const struct regions *regions, const struct region *region) {
@@ -154,9 +159,9 @@ static void enlist(struct regions *regions, struct region *region, struct list *
         stock(regions, region, excess);
         return;
     }
-    region->lines = free_lines(regions, region);
-    size_t level = (size_t)popcount(region->lines) * REGION_LEVELS / LINES;
+    size_t level = level_of(regions, region);
     list_remove(&region->link);
+    note_longest(regions, region);
     if (level > 0)
         list_push_front(&regions->partial[region->shape][level], &region->link);
 }
@@ -232,7 +237,7 @@ void region_note_used(const struct regions *regions, struct region *region, size
     region->dirty = (uint16_t)(region->dirty | used);
 }
 
-/* Of an owner's own regions, the next few in turn: one that is half free. The caller holds the lock. */
+/* Of an owner's own regions, the next few in turn: one of which an eighth is free. The caller holds the lock. */
 static struct region *find_own(struct regions *regions, size_t granules, struct list *mine) {
     const struct list *last = mine->next; /* in turn: it is looked at last */
     for (size_t i = 0; i < LOOK_AT && !list_empty(mine); i++) {
@@ -242,9 +247,9 @@ static struct region *find_own(struct regions *regions, size_t granules, struct 
         list_push_front(mine, &region->link);
         if (region->current || region->purger != 0)
             continue;
-        region->lines = free_lines(regions, region);
-        bool fits = lines_fit(shape_of(regions, region), region->lines, granules);
-        if (fits && popcount(region->lines) >= LINES / 2)
+        size_t start, end;
+        if (level_of(regions, region) > 0 &&
+            marks_find_hole(shape_of(regions, region), region_stripes(regions, region), 0, granules, &start, &end))
             return region;
     }
     return NULL;
@@ -256,7 +261,7 @@ static struct region *find(struct regions *regions, unsigned shape, size_t granu
         struct list *head = &regions->partial[shape][level], *l = head->next;
         for (size_t i = 0; i < LOOK_AT && l != head; i++, l = l->next) {
             struct region *region = LIST_ENTRY(l, struct region, link);
-            if (lines_fit(shape_of(regions, region), region->lines, granules))
+            if (region->longest >= granules)
                 return region;
         }
     }
@@ -272,10 +277,11 @@ static void adopt(struct regions *regions, struct region *region, uint64_t owner
     list_push_front(mine, &region->link);
     region->current = true;
     region->idle = 0;
+    region->scanned = 0;
     if (atomic_load_explicit(&region->owner, memory_order_relaxed) == owner)
         return;
-    if (is_stocked(region)) { /* its only hole is opened next, which cleans it */
-        region->lines = UINT64_MAX;
+    if (is_stocked(region)) {
+        marks_wipe(shape_of(regions, region), region_stripes(regions, region));
         set_stocked(region, false);
     } else {
         marks_age(shape_of(regions, region), region_stripes(regions, region));
@@ -310,12 +316,12 @@ static struct region *make(struct regions *regions, unsigned shape) {
 }
 
 struct region *region_acquire(struct regions *regions, unsigned shape, size_t granules, uint64_t owner,
-                              struct list *mine, bool reuse, struct region *left) {
+                              struct list *mine, struct region *left) {
     lock_acquire(&regions->lock);
     if (left != NULL)
         left->current = false;
     regions_set_pending(regions);
-    struct region *region = reuse ? find_own(regions, granules, mine) : NULL;
+    struct region *region = find_own(regions, granules, mine);
     if (region == NULL)
         region = find(regions, shape, granules);
     if (region == NULL) {
@@ -342,12 +348,9 @@ struct region *region_acquire(struct regions *regions, unsigned shape, size_t gr
 
 /* Bit a page that no live object touches. */
 static uint16_t dead_pages(const struct regions *regions, const struct region *region) {
-    size_t pages = shape_of(regions, region)->bytes / regions->runs->space.page, lines = LINES / pages;
-    uint64_t holes = lines_runs(free_lines(regions, region), lines);
-    uint16_t dead = 0;
-    for (size_t page = 0; page < pages; page++)
-        dead = (uint16_t)(dead | (holes >> page * lines & 1) << page);
-    return dead;
+    const struct shape *shape = shape_of(regions, region);
+    size_t pages = shape->bytes / regions->runs->space.page;
+    return (uint16_t)marks_free_pages(shape, region_stripes(regions, region), shape->stripes / pages);
 }
 
 /* Regions whose pages one thread returns, without the lock. */
@@ -476,7 +479,7 @@ void regions_after_fork(struct regions *regions) {
             list_push_front(&regions->stock[region->shape], &region->link);
             counter_add(&regions->stocked[region->shape], 1);
         } else if (atomic_load_explicit(&region->owner, memory_order_relaxed) == 0) {
-            region->lines = free_lines(regions, region); /* it may be empty: the next tick finds it */
+            note_longest(regions, region); /* it may be empty: the next tick finds it */
             list_push_front(&regions->partial[region->shape][REGION_LEVELS - 1], &region->link);
         }
     }

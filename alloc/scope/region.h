@@ -28,7 +28,8 @@ struct region {
     _Atomic uint64_t owner; /* the scope whose it is; 0: none */
     uint32_t purger;        /* the thread that is returning pages of it; 0: none */
     uint16_t returned; /* bit a page: has been in use and was returned since; written by who fills the region */
-    uint64_t lines;    /* bit a line: was free when it got no owner, or when it got this one */
+    uint16_t scanned;  /* granules before this one are not looked at for holes any more */
+    uint16_t longest;  /* granules of a hole that it has had at least since it got no owner */
     uint16_t dirty;    /* bit a page: may be resident; written by who fills the region */
     uint16_t idle;     /* bit a page: was dead and dirty at the last tick */
     uint8_t shape;
@@ -87,10 +88,10 @@ enum region_answer region_free_remote(struct regions *regions, struct region *re
 struct load region_load(const struct regions *regions, const struct region *region);
 
 /* Takes a region of that shape with a hole of at least `granules` for that owner, and puts it on its list; the
- * caller is going to fill it, and no longer fills `left`, which may be NULL. Prefers the owner's, if `reuse`, then
+ * caller is going to fill it, and no longer fills `left`, which may be NULL. Prefers the owner's, then
  * those with survivors. NULL where the system refuses memory. */
 struct region *region_acquire(struct regions *regions, unsigned shape, size_t granules, uint64_t owner,
-                              struct list *mine, bool reuse, struct region *left);
+                              struct list *mine, struct region *left);
 
 /* Notes that the region was filled from granule start to end. */
 void region_note_used(const struct regions *regions, struct region *region, size_t start, size_t end);

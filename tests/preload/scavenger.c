@@ -12,6 +12,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#pragma weak neap_scope_create
+#pragma weak neap_scope_enter
+#pragma weak neap_scope_leave
+#pragma weak neap_scope_end
+
 enum { PIECE = 40000, PIECES = 500 }; /* 20 MB: what goes back at once leaves more than 6 MB of it */
 
 static void wait_ms(long ms) {
@@ -182,6 +187,30 @@ static void returns_without_a_thread(void) {
     CHECK(is_returned());
     CHECK(each_task(NULL) == 1);
     CHECK((library_state()->flags & NEAP_STATE_NO_SCAVENGER) != 0);
+}
+
+static bool is_small(void) {
+    return status_bytes("VmRSS") < resident_before + MIB;
+}
+
+/* Few calls, and less than what makes a thread start in a young process. */
+static void returns_what_a_scope_leaves(void) {
+    enum { COUNT = 120, BYTES = 16000 };
+    void *p[COUNT];
+    wait_ms(150);
+    resident_before = status_bytes("VmRSS");
+    neap_scope scope = neap_scope_create(NULL);
+    CHECK(neap_scope_enter(scope) == 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        CHECK((p[i] = malloc(BYTES)) != NULL);
+        memset(p[i], 1, BYTES);
+    }
+    CHECK(!is_small());
+    for (size_t i = 0; i < COUNT; i++)
+        free(p[i]);
+    CHECK(neap_scope_leave(scope) == 0 && neap_scope_end(scope) == 0);
+    CHECK(comes_true(is_small), "%zu KiB resident, before %zu KiB", status_bytes("VmRSS") >> 10,
+          resident_before >> 10);
 }
 
 /* By code in which no thread may be started: here the C library's, which calls free as if to compare. */
@@ -450,6 +479,7 @@ static const struct {
     CASE(sleeps_when_all_is_done),
     CASE(is_not_started_for_little),
     {"off", returns_without_a_thread, "scavenger:off"},
+    CASE(returns_what_a_scope_leaves),
     CASE(returns_without_safe_callers),
     /* Ten bursts would use up what a program without CPU time to speak of may spend on returning too early. */
     {"is_new_in_children", is_new_in_children, "purge_cpu:100"},

@@ -459,6 +459,40 @@ static void survivors_share_regions(void **state) {
     heap_check();
 }
 
+/* Every second object survives: others of the same size fit between, and only they. */
+static void holes_are_filled_to_their_ends(void **state) {
+    enum { COUNT = 200, SIZE = 48 };
+    (void)state;
+    char *p[COUNT], *fitting[COUNT / 2 - 1];
+    size_t between = 0;
+    neap_scope first = enter_new("first", 0);
+    for (size_t i = 0; i < COUNT; i++)
+        p[i] = neap_malloc(SIZE);
+    for (size_t i = 1; i < COUNT; i += 2)
+        neap_free(p[i]);
+    leave_and_end(first);
+    neap_scope second = enter_new("second", 0);
+    for (size_t i = 0; i < COUNT / 2 - 1; i++) {
+        fitting[i] = neap_malloc(SIZE);
+        memset(fitting[i], (int)i, SIZE);
+        for (size_t k = 1; k < COUNT; k += 2)
+            between += fitting[i] == p[k];
+    }
+    assert_int_equal(between, COUNT / 2 - 1);
+    assert_int_equal(stats_of(second).live_bytes, between * SIZE);
+    for (size_t i = 0; i < COUNT; i += 2)
+        assert_int_equal(neap_malloc_usable_size(p[i]), SIZE);
+    for (size_t i = 0; i < COUNT / 2 - 1; i++) {
+        assert_int_equal(neap_malloc_usable_size(fitting[i]), SIZE);
+        neap_free(fitting[i]);
+    }
+    assert_int_equal(stats_of(second).live_bytes, 0);
+    leave_and_end(second);
+    for (size_t i = 0; i < COUNT; i += 2)
+        neap_free(p[i]);
+    scopes_check(&heap.scopes);
+}
+
 static void returns_dead_pages(void **state) {
     (void)state;
     size_t page = heap.runs.space.page;
@@ -728,6 +762,7 @@ int main(void) {
         cmocka_unit_test(limits),
         cmocka_unit_test(destroys),
         cmocka_unit_test(survivors_share_regions),
+        cmocka_unit_test(holes_are_filled_to_their_ends),
         cmocka_unit_test(returns_dead_pages),
         cmocka_unit_test(what_was_taken_back_is_dirty),
         cmocka_unit_test(threads_leave_at_their_end),
