@@ -75,7 +75,8 @@ static void *run(void *argument) {
 /* What a few slow paths may have freed, and more: runs, and regions that scopes have left. */
 static size_t dirty_bytes(const struct scavenger *scavenger) {
     const struct purge *purge = scavenger->purge;
-    return (counter_get(&purge->runs->free_units[RUN_DIRTY]) << UNIT_SHIFT) + regions_stocked_bytes(purge->regions);
+    return (counter_get(&purge->runs->free_units[RUN_DIRTY]) << UNIT_SHIFT) +
+           regions_stocked_bytes(purge->regions);
 }
 
 /* Does the thread's work, where there is none, or none yet. */

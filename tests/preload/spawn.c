@@ -1,6 +1,6 @@
-/* The other ways to make a process: vfork, posix_spawn, system and popen; with the argument "raw" clone without CLONE_VM
- * by a bare system call, of which no fork handler hears. The parent has one thread, and then our own must not be there:
- * the child would find what it holds locked. */
+/* The other ways to make a process: vfork, posix_spawn, system and popen; with the argument "raw" clone without
+ * CLONE_VM by a bare system call, of which no fork handler hears. The parent has one thread, and then our own must
+ * not be there: the child would find what it holds locked. */
 #include "preload.h"
 
 #include <spawn.h>
