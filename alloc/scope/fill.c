@@ -220,9 +220,11 @@ enum region_answer scope_look(const struct scopes *scopes, unsigned kind, const 
     enum region_answer answer = region_look(&scopes->regions, kind, p);
     if (answer != OBJECT_LIVE)
         return answer;
-    if (is_gap(scopes, region_of(&scopes->regions, kind, p), p))
+    const struct region *region = region_of(&scopes->regions, kind, p);
+    if (is_gap(scopes, region, p))
         return OBJECT_NONE;
-    return thread_recent != NULL && recent_holds(thread_recent, p) ? OBJECT_DEAD : OBJECT_LIVE;
+    bool freed = is_own(region) && thread_recent != NULL && recent_holds(thread_recent, p);
+    return freed ? OBJECT_DEAD : OBJECT_LIVE;
 }
 
 enum region_answer scope_free(struct scopes *scopes, unsigned kind, void *p) {

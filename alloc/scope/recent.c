@@ -39,7 +39,8 @@ void recent_init(struct recent *recent) {
 }
 
 bool recent_holds(const struct recent *recent, const void *p) {
-    for (unsigned c = 1; c < RECENT_CLASSES; c++) {
+    for (uint64_t left = recent->used; left != 0; left &= left - 1) {
+        unsigned c = (unsigned)__builtin_ctzl(left);
         const slot *top = atomic_load_explicit(&recent->magazine[c].top, memory_order_relaxed);
         for (const slot *s = &recent->slots[c][1]; s < top; s++)
             if (atomic_load_explicit(s, memory_order_relaxed) == p)
