@@ -34,6 +34,13 @@ void marks_age(const struct shape *shape, struct stripe *stripes) {
         bits_set(&stripes[s].old, marks_live(&stripes[s]));
 }
 
+void marks_kill_young(const struct shape *shape, struct stripe *stripes) {
+    for (size_t s = 0; s < shape->stripes; s++) {
+        uint64_t young = bits_get(&stripes[s].start) & ~bits_get(&stripes[s].old);
+        atomic_store_explicit(&stripes[s].freed, bits_get(&stripes[s].freed) | young, memory_order_release);
+    }
+}
+
 /* The granules of one stripe that lie in segments which start at `live`. *carry says whether the last such segment
  * of the stripe before reaches into this one, and then of this one. A one, added behind a segment's start, runs
  * through its granules, where there is no start, to the next start. */

@@ -81,6 +81,9 @@ void marks_wipe(const struct shape *shape, struct stripe *stripes);
 /* Everything that is live now is old. */
 void marks_age(const struct shape *shape, struct stripe *stripes);
 
+/* Everything that is not old is dead; by who fills the region. */
+void marks_kill_young(const struct shape *shape, struct stripe *stripes);
+
 /* Bytes and number of live objects. */
 struct load {
     size_t bytes, objects;

@@ -190,6 +190,11 @@ struct load region_retire(struct regions *regions, struct region *region, struct
 }
 
 void region_clear(struct regions *regions, struct region *region, struct list *excess) {
+    if (region->shared) {
+        marks_kill_young(shape_of(regions, region), region_stripes(regions, region));
+        region_retire(regions, region, excess);
+        return;
+    }
     region->current = false;
     atomic_store_explicit(&region->owner, 0, memory_order_relaxed);
     if (region->purger != 0) { /* whoever is, looks at the bits */
@@ -283,7 +288,9 @@ static void adopt(struct regions *regions, struct region *region, uint64_t owner
     if (is_stocked(region)) {
         marks_wipe(shape_of(regions, region), region_stripes(regions, region));
         set_stocked(region, false);
+        region->shared = false;
     } else {
+        region->shared = true;
         marks_age(shape_of(regions, region), region_stripes(regions, region));
     }
     atomic_store_explicit(&region->owner, owner, memory_order_relaxed);

@@ -34,6 +34,7 @@ struct region {
     uint16_t idle;     /* bit a page: was dead and dirty at the last tick */
     uint8_t shape;
     bool current;         /* is being filled */
+    bool shared;          /* its owner got it with survivors of others */
     _Atomic bool stocked; /* holds no object: for the next scope, or on its way to the runs */
 };
 _Static_assert(sizeof(struct region) <= UNIT_META_BYTES, "a region's metadata fits its first unit's");
@@ -106,8 +107,8 @@ void region_clear(struct regions *regions, struct region *region, struct list *e
 /* Gives empty regions back to the runs; the caller holds no lock. */
 void region_give_back(struct regions *regions, struct list *excess);
 
-/* Returns pages without a live object, and empty regions, that were so at the last tick already; all: every one.
- * Not of the regions that are being filled. Returns bytes. */
+/* Returns pages without a live object, and empty regions without an owner, that were so at the last tick already;
+ * all: every one. Not of the regions that are being filled. Returns bytes. */
 size_t regions_tick(struct regions *regions, bool all);
 
 /* Whether there is anything that a tick could return, about. */

@@ -433,6 +433,40 @@ static void destroys(void **state) {
     assert_int_equal(counter_get(&heap.scopes.open), 0);
 }
 
+/* What others left lies in regions of a destroyable scope too, and stays. */
+static void destroys_nothing_else(void **state) {
+    (void)state;
+    enum { COUNT = 400, WIDE = 3000 };
+    unsigned char *kept[COUNT];
+    size_t sizes[COUNT];
+    neap_scope scope = enter_new("kept", 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        sizes[i] = i % 16 < 2 ? WIDE : 16 * (1 + i / 2 % 8);
+        memset(kept[i] = neap_malloc(sizes[i]), (int)i, sizes[i]);
+    }
+    leave_and_end(scope);
+    for (size_t i = 0; i < COUNT; i += 2) {
+        neap_free(kept[i]);
+        kept[i] = NULL;
+    }
+    for (int round = 0; round < 3; round++) {
+        scope = neap_scope_create(&(struct neap_scope_options){.flags = NEAP_SCOPE_DESTROYABLE});
+        for (size_t i = 0; i < COUNT; i++)
+            memset(neap_scope_malloc(scope, sizes[i]), 0xff, sizes[i]);
+        assert_int_equal(neap_scope_destroy(scope), 0);
+        heap_check();
+        neap_malloc_trim(0);
+    }
+    for (size_t i = 1; i < COUNT; i += 2) {
+        for (size_t at = 0; at < sizes[i]; at++)
+            assert_int_equal(kept[i][at], (unsigned char)i);
+        neap_free(kept[i]);
+    }
+    neap_malloc_trim(0);
+    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
+    heap_check();
+}
+
 static void survivors_share_regions(void **state) {
     (void)state;
     enum { REQUESTS = 400, OBJECTS = 200 };
@@ -761,6 +795,7 @@ int main(void) {
         cmocka_unit_test(knows_what_was_resized),
         cmocka_unit_test(limits),
         cmocka_unit_test(destroys),
+        cmocka_unit_test(destroys_nothing_else),
         cmocka_unit_test(survivors_share_regions),
         cmocka_unit_test(holes_are_filled_to_their_ends),
         cmocka_unit_test(returns_dead_pages),
