@@ -116,6 +116,7 @@ enum region_answer region_free_remote(struct regions *regions, struct region *re
     if (UNLIKELY((atomic_fetch_or_explicit(&stripe->freed_remote, bit, memory_order_seq_cst) & bit) != 0))
         return OBJECT_DEAD;
     regions_set_pending(regions);
+    /* From here on the region may be gone, and its metadata that of a slab: only note_free knows. */
     if (atomic_load_explicit(&region->owner, memory_order_seq_cst) == 0 && marks_live(stripe) == 0)
         note_free(regions, region);
     return OBJECT_LIVE;
@@ -130,6 +131,7 @@ static void expel(struct regions *regions, struct region *region, struct list *e
     for (size_t i = 0; i < units; i++)
         __atomic_store_n(&space->map.kind[space_unit_of_meta(space, region) + i], (uint8_t)UNIT_LARGE_BODY,
                          __ATOMIC_RELAXED);
+    bits_set(&region_stripes(regions, region)->start, 0); /* see is_there */
     list_remove(&region->all);
     counter_sub(&regions->count, 1);
     counter_sub(&regions->units, units);
@@ -166,12 +168,19 @@ static void enlist(struct regions *regions, struct region *region, struct list *
         list_push_front(&regions->partial[region->shape][level], &region->link);
 }
 
-/* After a free in a region that had no owner has left a stripe without a live object. */
+/* Of what was a region: whether it still is one. The caller holds the lock. */
+static bool is_there(const struct regions *regions, const struct region *region) {
+    return (bits_get(&region_stripes(regions, region)->start) & 1) != 0;
+}
+
+/* After a free in a region that had no owner has left a stripe without a live object. If the object was the last
+ * one, others may have given the region back meanwhile. */
 static NOINLINE void note_free(struct regions *regions, struct region *region) {
     struct list excess;
     list_init(&excess);
     lock_acquire(&regions->lock);
-    if (atomic_load_explicit(&region->owner, memory_order_seq_cst) == 0 && !is_stocked(region))
+    if (is_there(regions, region) && atomic_load_explicit(&region->owner, memory_order_seq_cst) == 0 &&
+        !is_stocked(region))
         enlist(regions, region, &excess);
     lock_release(&regions->lock);
     region_give_back(regions, &excess);

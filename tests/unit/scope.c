@@ -578,6 +578,54 @@ static void what_was_taken_back_is_dirty(void **state) {
     neap_free(large);
 }
 
+static pthread_barrier_t turn;
+
+static void *free_late(void *p) {
+    pthread_barrier_wait(&turn);
+    neap_free(p);
+    return NULL;
+}
+
+/* Who frees the last object of a region has yet to get the lock when the region is given back, and a slab lies in
+ * its place. */
+static void a_free_finds_its_region_gone(void **state) {
+    (void)state;
+    enum { COUNT = 20000, BYTES = 1024, ALMOST_ASLEEP = 50000 };
+    static char *objects[COUNT];
+    struct lock *lock = &heap.scopes.regions.lock;
+    size_t count = 0;
+    pthread_t thread;
+    neap_malloc_trim(0);
+    neap_scope scope = enter_new("late", 0);
+    char *p = neap_malloc(100);
+    leave_and_end(scope);
+    pthread_barrier_init(&turn, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, free_late, p), 0);
+    lock_acquire(lock);
+    pthread_barrier_wait(&turn);
+    while (atomic_load(&lock->word) == lock_thread_id()) /* until it says that somebody waits */
+        usleep(1000);
+    usleep(ALMOST_ASLEEP);
+    lock_note_released(lock);
+    lock_break(lock); /* without waking the one who waits */
+    regions_tick(&heap.scopes.regions, true);
+    while (count < COUNT && kind_of(p) != size_class(BYTES))
+        objects[count++] = neap_malloc(BYTES);
+    assert_int_equal(kind_of(p), size_class(BYTES));
+    while (count < COUNT)
+        objects[count++] = neap_malloc(BYTES);
+    os_futex_wake_one((const uint32_t *)&lock->word);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    scope = enter_new("late", 0);
+    p = neap_malloc(100);
+    assert_true(in_region(p));
+    neap_free(p);
+    leave_and_end(scope);
+    while (count > 0)
+        neap_free(objects[--count]);
+    heap_check();
+}
+
 static void *leave_by_ending(void *scope) {
     assert_int_equal(neap_scope_enter(*(neap_scope *)scope), 0);
     return neap_malloc(100);
@@ -800,6 +848,7 @@ int main(void) {
         cmocka_unit_test(holes_are_filled_to_their_ends),
         cmocka_unit_test(returns_dead_pages),
         cmocka_unit_test(what_was_taken_back_is_dirty),
+        cmocka_unit_test(a_free_finds_its_region_gone),
         cmocka_unit_test(threads_leave_at_their_end),
         cmocka_unit_test(children_go_on),
         cmocka_unit_test(mistakes_are_told),
