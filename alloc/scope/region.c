@@ -398,11 +398,14 @@ static void add(const struct regions *regions, struct batch *batch, struct regio
 }
 
 /* What one tick does with one region. Returns the pages to be returned; it is then marked as being purged. An
- * empty region goes to the runs, once all that is dirty of it is ripe. */
+ * empty region without an owner goes to the runs, once all that is dirty of it is ripe. One with an owner stays:
+ * what the owner's thread knows of its last objects (recent_push_again) holds while nobody else has their place.
+ */
 static uint16_t visit(struct regions *regions, struct region *region, bool all, struct list *excess) {
     if (region->current || region->purger != 0)
         return 0;
-    bool empty = is_stocked(region) || is_empty(regions, region);
+    bool owned = atomic_load_explicit(&region->owner, memory_order_relaxed) != 0;
+    bool empty = !owned && (is_stocked(region) || is_empty(regions, region));
     uint16_t due = (empty ? all_pages(regions, region) : dead_pages(regions, region)) & region->dirty;
     uint16_t ripe = all ? due : due & region->idle;
     bool leaves = empty && ripe == due;
@@ -413,11 +416,9 @@ static uint16_t visit(struct regions *regions, struct region *region, bool all, 
         return 0;
     if (is_stocked(region))
         counter_sub(&regions->stocked[region->shape], 1);
-    if (leaves) {
+    if (leaves)
         set_stocked(region, true);
-        atomic_store_explicit(&region->owner, 0, memory_order_seq_cst);
-    }
-    if (atomic_load_explicit(&region->owner, memory_order_relaxed) == 0)
+    if (!owned)
         list_remove(&region->link);
     if (ripe == 0)
         expel(regions, region, excess);

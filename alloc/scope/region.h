@@ -101,7 +101,7 @@ void region_note_used(const struct regions *regions, struct region *region, size
  * keep goes on `excess`, for region_give_back. Returns what lives in it. */
 struct load region_retire(struct regions *regions, struct region *region, struct list *excess);
 
-/* The same for one whose objects are all given up. */
+/* The same for one whose owner's objects are all given up. */
 void region_clear(struct regions *regions, struct region *region, struct list *excess);
 
 /* Gives empty regions back to the runs; the caller holds no lock. */

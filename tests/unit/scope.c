@@ -626,6 +626,55 @@ static void a_free_finds_its_region_gone(void **state) {
     heap_check();
 }
 
+static void *free_all(void *objects) {
+    for (char **p = objects; *p != NULL; p++)
+        neap_free(*p);
+    return NULL;
+}
+
+/* Allocates in a scope until it gets that place. */
+static void *take_place(void *place) {
+    enum { COUNT = 100000 };
+    static void *objects[COUNT];
+    size_t count = 0;
+    neap_scope scope = enter_new("other", 0);
+    while (count < COUNT && (count == 0 || objects[count - 1] != place))
+        objects[count++] = neap_malloc(16);
+    void *taken = objects[count - 1] == place ? objects[--count] : NULL;
+    while (count > 0)
+        neap_free(objects[--count]);
+    leave_and_end(scope);
+    return taken;
+}
+
+/* A thread in a scope knows the place of what it allocated last. Others free that object, and all around it, the
+ * memory is returned, and something smaller is allocated there: which the thread frees. */
+static void what_lies_there_is_smaller_now(void **state) {
+    (void)state;
+    enum { BYTES = 64, COUNT = 4096 };
+    static char *objects[COUNT + 1];
+    pthread_t thread;
+    void *taken;
+    neap_malloc_trim(0);
+    neap_scope scope = enter_new("last", 0);
+    for (size_t i = 0; i < COUNT; i++)
+        objects[i] = neap_malloc(BYTES);
+    char *place = objects[0];
+    neap_free(place);
+    assert_ptr_equal(neap_malloc(BYTES), place);
+    assert_int_equal(pthread_create(&thread, NULL, free_all, objects), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    regions_tick(&heap.scopes.regions, true);
+    assert_int_equal(pthread_create(&thread, NULL, take_place, place), 0);
+    assert_int_equal(pthread_join(thread, &taken), 0);
+    neap_free(taken);
+    assert_false(taken != NULL && neap_malloc(BYTES) == taken);
+    leave_and_end(scope);
+    neap_malloc_trim(0);
+    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
+    heap_check();
+}
+
 static void *leave_by_ending(void *scope) {
     assert_int_equal(neap_scope_enter(*(neap_scope *)scope), 0);
     return neap_malloc(100);
@@ -849,6 +898,7 @@ int main(void) {
         cmocka_unit_test(returns_dead_pages),
         cmocka_unit_test(what_was_taken_back_is_dirty),
         cmocka_unit_test(a_free_finds_its_region_gone),
+        cmocka_unit_test(what_lies_there_is_smaller_now),
         cmocka_unit_test(threads_leave_at_their_end),
         cmocka_unit_test(children_go_on),
         cmocka_unit_test(mistakes_are_told),
