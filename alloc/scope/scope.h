@@ -152,7 +152,9 @@ void scopes_check(struct scopes *scopes);
 /* How large an object in a narrow region is, so that it can be used again for all sizes of its class. */
 static inline size_t narrow_bytes(size_t size) {
     size_t granules = ((max_size(size, 1) - 1) >> NARROW_SHIFT) + 1;
-    return (LIKELY(granules <= STRIPE_GRANULES) ? recent_granules[granules] : granules) << NARROW_SHIFT;
+    if (LIKELY(granules <= STRIPE_GRANULES))
+        return (size_t)recent_granules[granules] << NARROW_SHIFT;
+    return max_size(granules << NARROW_SHIFT, size); /* the former overflows where size is next to SIZE_MAX */
 }
 
 /* An object of that size in the narrow hole that is being filled, or NULL. */

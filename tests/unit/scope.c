@@ -409,6 +409,24 @@ static void limits(void **state) {
     heap_check();
 }
 
+static void refuses_absurd_sizes(void **state) {
+    (void)state;
+    neap_scope scope = enter_new("absurd", 0);
+    for (int open = 0; open < 2; open++) { /* without a hole to fill, and with one */
+        for (size_t i = 0; i < 40; i++) {
+            errno = 0;
+            assert_null(neap_malloc(SIZE_MAX - i));
+            assert_int_equal(errno, ENOMEM);
+            assert_null(neap_calloc(1, SIZE_MAX - i));
+            assert_null(neap_aligned_alloc(64, SIZE_MAX - i));
+            assert_null(neap_scope_malloc(scope, SIZE_MAX - i));
+        }
+        neap_free(neap_malloc(16));
+    }
+    leave_and_end(scope);
+    heap_check();
+}
+
 static void destroys(void **state) {
     (void)state;
     neap_scope scope =
@@ -891,6 +909,7 @@ int main(void) {
         cmocka_unit_test(finds_what_it_freed),
         cmocka_unit_test(knows_what_was_resized),
         cmocka_unit_test(limits),
+        cmocka_unit_test(refuses_absurd_sizes),
         cmocka_unit_test(destroys),
         cmocka_unit_test(destroys_nothing_else),
         cmocka_unit_test(survivors_share_regions),
