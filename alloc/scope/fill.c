@@ -157,7 +157,6 @@ static void *alloc_large(struct scopes *scopes, struct scope *scope, size_t size
         counter_add(&scope->large_allocated, large_bytes(scopes->regions.runs, p));
         counter_add(&scope->objects, 1);
         scope_attach_large(scopes, scope->handle, p);
-        note_peak(scope);
     }
     return p;
 }
@@ -336,12 +335,14 @@ bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t size) {
         return true;
     }
     struct cursor *cursor = &thread_scope->cursor[region->shape];
+    apply_limit(thread_scope); /* what the other shape's cursor has passed counts, and what this one is to pass */
     if (!is_last(region, p, old_bytes) || bytes - old_bytes - 1 >= (size_t)(cursor->end - next_of(cursor)))
         return false;
     size_t gap = granule_of(scopes, thread_scope, region->shape, next_of(cursor));
     marks_set_start(cursor->stripes, granule_of(scopes, thread_scope, region->shape, (char *)p + bytes));
     set_next(cursor, (char *)p + bytes);
     marks_clear_start(cursor->stripes, gap);
+    apply_limit(thread_scope);
     return true;
 }
 
@@ -377,14 +378,24 @@ void scope_attach_large(struct scopes *scopes, uint64_t handle, void *p) {
         counter_add(&scope->large_live, large_bytes(scopes->regions.runs, p));
     }
     lock_release(lock_of(scopes));
+    if (scope != NULL && is_mine(scope, handle)) {
+        note_peak(scope);
+        apply_limit(scope);
+    }
 }
 
 bool scope_has_room(struct scopes *scopes, uint64_t handle, size_t bytes) {
     struct scope *scope = scope_find(scopes, handle);
-    if (scope == NULL)
+    if (scope == NULL || counter_get(&scope->limit) == SIZE_MAX)
         return true;
-    /* Without what has been filled last: that is known to the scope's thread only. */
-    size_t live = counter_get(&scope->allocated) - counter_get(&scope->freed) + counter_get(&scope->large_live);
+    if (is_mine(scope, handle)) {
+        if (room_of(scope) < bytes)
+            learn_freed(scopes, scope);
+        return room_of(scope) >= bytes;
+    }
+    /* What has been filled last is known to the scope's thread only; what was freed may have been part of it. */
+    size_t allocated = counter_get(&scope->allocated), freed = counter_get(&scope->freed);
+    size_t live = (allocated > freed ? allocated - freed : 0) + counter_get(&scope->large_live);
     size_t limit = counter_get(&scope->limit);
     return bytes <= limit && live <= limit - bytes;
 }

@@ -86,6 +86,11 @@ static inline void note_peak(struct scope *scope) {
     counter_set(&scope->peak, max_size(counter_get(&scope->peak), live_of(scope)));
 }
 
+/* Whether the calling thread has entered it. */
+static inline bool is_mine(const struct scope *scope, uint64_t handle) {
+    return state_of(scope) == (free_state(handle) | lock_thread_id());
+}
+
 /* The scope is the calling thread's until it is given back: it has entered it, or nobody has. */
 static inline enum scope_result borrow(const struct scopes *scopes, uint64_t handle, struct scope **out,
                                        bool *entered) {
@@ -93,7 +98,7 @@ static inline enum scope_result borrow(const struct scopes *scopes, uint64_t han
     if (scope == NULL)
         return SCOPE_INVALID;
     *out = scope;
-    *entered = state_of(scope) == (free_state(handle) | lock_thread_id());
+    *entered = is_mine(scope, handle);
     return *entered ? SCOPE_OK : claim(scope, handle, lock_thread_id());
 }
 

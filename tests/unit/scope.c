@@ -409,6 +409,65 @@ static void limits(void **state) {
     heap_check();
 }
 
+static void fill_up(neap_scope scope, size_t limit) {
+    void *p[100];
+    size_t count = 0;
+    for (; (p[count] = neap_malloc(1000)) != NULL; count++)
+        assert_true(stats_of(scope).live_bytes <= limit);
+    assert_true(stats_of(scope).live_bytes > limit - 2048);
+    while (count > 0)
+        neap_free(p[--count]);
+}
+
+/* What grows in place counts as much as what is new. */
+static void limits_growth(void **state) {
+    (void)state;
+    enum { COUNT = 100 };
+    neap_scope scope = enter_new("large growth", 300000);
+    void *p[COUNT], *large = neap_malloc(150000), *wide, *small;
+    for (size_t i = 0; i < COUNT; i++)
+        assert_non_null(p[i] = neap_malloc(1000));
+    for (size_t i = 0; i < COUNT; i++)
+        neap_free(p[i]);
+    large = neap_realloc(large, 200000); /* there is no room for both, and what was freed is not known of yet */
+    assert_non_null(large);
+    neap_free(large);
+    assert_true(stats_of(scope).peak_bytes >= 200000);
+    leave_and_end(scope);
+
+    scope = enter_new("large growth", 270000);
+    large = neap_malloc(200000);
+    small = neap_malloc(16);
+    large = neap_realloc(large, 260000);
+    assert_non_null(large);
+    fill_up(scope, 270000);
+    neap_free(small);
+    neap_free(large);
+    leave_and_end(scope);
+
+    scope = enter_new("wide growth", 20000);
+    wide = neap_malloc(2000);
+    small = neap_malloc(16);
+    assert_ptr_equal(neap_realloc(wide, 14000), wide);
+    fill_up(scope, 20000);
+    neap_free(small);
+    neap_free(wide);
+    leave_and_end(scope);
+
+    scope = enter_new("wide growth", 20000);
+    wide = neap_malloc(2000);
+    small = neap_malloc(16);
+    for (size_t i = 0; i < 15; i++)
+        assert_non_null(p[i] = neap_malloc(1000));
+    assert_null(neap_realloc(wide, 14000));
+    neap_free(small);
+    for (size_t i = 0; i < 15; i++)
+        neap_free(p[i]);
+    neap_free(wide);
+    leave_and_end(scope);
+    heap_check();
+}
+
 static void refuses_absurd_sizes(void **state) {
     (void)state;
     neap_scope scope = enter_new("absurd", 0);
@@ -909,6 +968,7 @@ int main(void) {
         cmocka_unit_test(finds_what_it_freed),
         cmocka_unit_test(knows_what_was_resized),
         cmocka_unit_test(limits),
+        cmocka_unit_test(limits_growth),
         cmocka_unit_test(refuses_absurd_sizes),
         cmocka_unit_test(destroys),
         cmocka_unit_test(destroys_nothing_else),
