@@ -351,14 +351,14 @@ bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t size) {
 static NOINLINE uint64_t detach_large(struct scopes *scopes, struct large_tag *tag, void *p) {
     lock_acquire(lock_of(scopes));
     uint64_t handle = atomic_load_explicit(&tag->owner, memory_order_relaxed);
-    if (handle != 0) {
-        struct scope *scope = scope_find(scopes, handle);
+    struct scope *scope = scope_find(scopes, handle);
+    if (scope != NULL) { /* else that scope has ended, or p was freed twice and its tag is none any more */
         list_remove(&tag->link);
         atomic_store_explicit(&tag->owner, 0, memory_order_release);
         counter_sub(&scope->large_live, large_bytes(scopes->regions.runs, p));
     }
     lock_release(lock_of(scopes));
-    return handle;
+    return scope != NULL ? handle : 0;
 }
 
 uint64_t scope_detach_large(struct scopes *scopes, void *p) {
