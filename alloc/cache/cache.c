@@ -168,6 +168,14 @@ void cache_adopt(struct caches *caches, struct cache *cache) {
     unmake(caches, cache);
 }
 
+/* Under the lock of the registry, for a thread may just be making one of the unused caches its own. */
+static bool is_orphan(struct caches *caches, const struct cache *cache) {
+    lock_acquire(&caches->registry);
+    bool is = cache->in_use && cache->forks != caches->forks;
+    lock_release(&caches->registry);
+    return is && cache != thread_own;
+}
+
 /* What the threads had that a fork left behind. A cache that its owner had locked then is in a state nobody knows
  * and stays lost; in the others at most the last push or pop is halfway, which leaves an object free twice at
  * worst: the bin sees that. */
@@ -179,8 +187,8 @@ static COLD void adopt_orphans(struct caches *caches) {
     lock_release(&caches->registry);
     for (uint32_t number = 0; number < made; number++) {
         struct cache *cache = cache_at(caches, number);
-        if (!cache->in_use || cache->forks == caches->forks || cache == thread_own ||
-            owned_lock_owner_is_within(&cache->lock) || owned_lock_is_mine(&cache->lock))
+        if (!is_orphan(caches, cache) || owned_lock_owner_is_within(&cache->lock) ||
+            owned_lock_is_mine(&cache->lock))
             continue;
         owned_lock_inherit(&cache->lock);
         cache_adopt(caches, cache);

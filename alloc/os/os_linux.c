@@ -116,9 +116,10 @@ bool os_unmap(uintptr_t addr, size_t bytes) {
 static _Atomic bool confined;
 static _Atomic bool no_vectors; /* no process_madvise: the kernel has it not, or a sandbox may not know it */
 
-/* How many seccomp filters the calling thread is under; on kernels before 5.9, and without /proc, whether it is
- * under any. Asked of a file, for a sandbox that kills for prctl (sshd's) denies that at most: DENIED. */
-enum { DENIED = 1 << 30 };
+/* How many seccomp filters the calling thread is under. On kernels before 5.9, and where the file is out of reach
+ * (a chroot, no descriptor left), one knows only whether it is under any: SOME. Asked of a file, for a sandbox
+ * that kills for prctl (sshd's) denies that at most: DENIED. */
+enum { SOME = 1 << 29, DENIED = 1 << 30 };
 
 static uint32_t count_filters(void) {
     char text[2048];
@@ -126,31 +127,39 @@ static uint32_t count_filters(void) {
     if (fd < 0 && (errno == EACCES || errno == EPERM || errno == ENOSYS))
         return DENIED;
     if (fd < 0)
-        return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0;
+        return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0 ? SOME : 0;
     long length = syscall(SYS_read, fd, text, sizeof text - 1);
     syscall(SYS_close, fd);
     text[length > 0 ? length : 0] = '\0';
     const char *mode = strstr(text, "\nSeccomp:\t"), *filters = strstr(text, "\nSeccomp_filters:\t");
     uint32_t count = 0;
     if (filters == NULL)
-        return mode != NULL && mode[strlen("\nSeccomp:\t")] != '0';
+        return mode != NULL && mode[strlen("\nSeccomp:\t")] != '0' ? SOME : 0;
     for (filters += strlen("\nSeccomp_filters:\t"); *filters >= '0' && *filters <= '9'; filters++)
         count = count * 10 + (uint32_t)(*filters - '0');
     return count;
 }
 
+/* SOME is as many as there were, if there were any: a server under filters of its service manager may run out of
+ * descriptors, or go into a chroot, without having entered a sandbox. */
+static bool is_more(uint32_t filters, uint32_t before) {
+    if (filters == SOME)
+        return before == 0;
+    return before == SOME ? filters == DENIED : filters != before;
+}
+
 bool os_is_confined(void) {
     static _Atomic uint32_t at_start; /* more by one; 0: not known yet */
     int saved = errno;
-    uint32_t seen = 0, now = count_filters() + 1;
+    uint32_t seen = 0, now = count_filters();
     errno = saved;
-    if (atomic_compare_exchange_strong(&at_start, &seen, now))
-        seen = now;
-    if (now != seen)
+    bool is_first = atomic_compare_exchange_strong(&at_start, &seen, now + 1);
+    bool entered = !is_first && is_more(now, seen - 1);
+    if (entered)
         atomic_store_explicit(&confined, true, memory_order_relaxed);
-    if (now != 1)
+    if (now != 0)
         atomic_store_explicit(&no_vectors, true, memory_order_relaxed);
-    return now != seen;
+    return entered;
 }
 
 static bool may_make_rare_calls(void) {

@@ -27,7 +27,6 @@ void purge_init(struct purge *purge, struct caches *caches, struct bins *bins, s
 /* Addresses go back too where they count against a limit. The program may set one at any time: what was free and
  * clean before then goes at the first look after. */
 static bool must_unmap(struct runs *runs) {
-    os_is_confined(); /* decides which system calls are made from here on */
     if (!atomic_load_explicit(&runs->unmap, memory_order_relaxed) && os_address_space_is_limited()) {
         atomic_store_explicit(&runs->unmap, true, memory_order_relaxed);
         run_unmap_clean(runs);
@@ -42,8 +41,12 @@ static void spend(struct purge *purge, uint64_t since) {
 /* What is taken from caches makes pages of slabs free, and slabs and regions empty: in this order one pass sees
  * all. Stores in
  * *bytes how many went back. False where it found nothing to do. */
-static bool pass(struct purge *purge, bool all, size_t *bytes) {
+static bool pass(struct purge *purge, bool all, bool own_thread, size_t *bytes) {
     uint64_t since = os_clock(OS_THREAD_CPU);
+    /* Decides which system calls are made from here on. It opens a file: a program of one thread may count on
+     * which descriptor is free next, and enters no sandbox on behalf of ours. */
+    if (!own_thread || caches_in_use(purge->caches) > 1)
+        os_is_confined();
     must_unmap(purge->runs);
     size_t objects = caches_tick(purge->caches, all);
     *bytes = bins_tick(purge->bins, all) + regions_tick(purge->regions, all) + runs_tick(purge->runs, all);
@@ -118,7 +121,7 @@ static void begin(struct purge *purge) {
     purge->begun = true;
 }
 
-static uint64_t look(struct purge *purge) {
+static uint64_t look(struct purge *purge, bool own_thread) {
     if (!purge->begun) {
         begin(purge);
         return BUDGET_LOOK;
@@ -126,7 +129,7 @@ static uint64_t look(struct purge *purge) {
     struct budget_sample now = sample(purge);
     if (budget_look(&purge->budget, &now)) {
         size_t bytes;
-        bool found = pass(purge, false, &bytes);
+        bool found = pass(purge, false, own_thread, &bytes);
         counter_add(&purge->passes, 1);
         purge->fruitless = found || !purge->budget.silent ? 0 : purge->fruitless + 1;
     }
@@ -139,10 +142,10 @@ static uint64_t look(struct purge *purge) {
     return PURGE_NOTHING;
 }
 
-uint64_t purge_look(struct purge *purge) {
+uint64_t purge_look(struct purge *purge, bool own_thread) {
     if (atomic_exchange_explicit(&purge->looking, true, memory_order_acquire))
         return BUDGET_LOOK;
-    uint64_t wait = look(purge);
+    uint64_t wait = look(purge, own_thread);
     atomic_store_explicit(&purge->looking, false, memory_order_release);
     return wait;
 }
@@ -151,6 +154,7 @@ void purge_excess(struct purge *purge) {
     struct runs *runs = purge->runs;
     uint64_t since = os_clock(OS_THREAD_CPU);
     counter_set(&purge->moves_limit, counter_get(&runs->moves) + MOVES);
+    os_is_confined();
     must_unmap(runs);
     size_t limit = counter_get(&runs->free_units[RUN_DIRTY]) / 2;
     for (size_t dirty; (dirty = counter_get(&runs->free_units[RUN_DIRTY])) > limit;)
@@ -161,7 +165,7 @@ void purge_excess(struct purge *purge) {
 
 size_t purge_all(struct purge *purge) {
     size_t bytes;
-    pass(purge, true, &bytes);
+    pass(purge, true, false, &bytes);
     if (atomic_load_explicit(&purge->runs->unmap, memory_order_relaxed))
         run_unmap_clean(purge->runs);
     return bytes;

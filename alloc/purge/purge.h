@@ -37,10 +37,11 @@ bool purge_is_pending(const struct purge *purge);
 /* Bytes that passes could return, about: visits every bin. */
 size_t purge_returnable(const struct purge *purge);
 
-/* Looks whether a pass is due and makes it. Returns after how many nanoseconds to look again, or PURGE_NOTHING
- * where nothing is left that could be returned. One thread looks at a time; another returns at once. */
+/* Looks whether a pass is due and makes it; own_thread: called by a thread that is not the program's. Returns
+ * after how many nanoseconds to look again, or PURGE_NOTHING where nothing is left that could be returned. One
+ * thread looks at a time; another returns at once. */
 #define PURGE_NOTHING UINT64_MAX
-uint64_t purge_look(struct purge *purge);
+uint64_t purge_look(struct purge *purge, bool own_thread);
 
 /* Whether a free has left more memory dirty than it may, and that is to go at once: the budget has room for an
  * error, or what it costs is not page faults but addresses or mappings, of which there are only so many. Cheap:

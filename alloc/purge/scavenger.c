@@ -34,8 +34,8 @@ static bool change(struct scavenger *scavenger, uint32_t from, uint32_t to) {
     return atomic_compare_exchange_strong(&scavenger->state, &from, to);
 }
 
-static uint64_t look(struct scavenger *scavenger) {
-    uint64_t wait = purge_look(scavenger->purge);
+static uint64_t look(struct scavenger *scavenger, bool own_thread) {
+    uint64_t wait = purge_look(scavenger->purge, own_thread);
     scavenger->looked();
     return wait;
 }
@@ -49,7 +49,7 @@ static void doze(struct scavenger *scavenger) {
     if (!change(scavenger, SCAVENGER_AWAKE, SCAVENGER_ASLEEP))
         return;
     os_futex_wait_for(state, SCAVENGER_ASLEEP, BUDGET_LOOK);
-    if (look(scavenger) != PURGE_NOTHING)
+    if (look(scavenger, true) != PURGE_NOTHING)
         change(scavenger, SCAVENGER_ASLEEP, SCAVENGER_AWAKE);
     while (state_of(scavenger) == SCAVENGER_ASLEEP)
         os_futex_wait(state, SCAVENGER_ASLEEP);
@@ -61,7 +61,7 @@ static void *run(void *argument) {
     while (state_of(scavenger) == SCAVENGER_STARTING)
         os_futex_wait((const uint32_t *)&scavenger->state, SCAVENGER_STARTING);
     while (state_of(scavenger) != SCAVENGER_OFF) {
-        uint64_t wait = look(scavenger);
+        uint64_t wait = look(scavenger, true);
         if (wait == PURGE_NOTHING)
             doze(scavenger);
         else
@@ -85,7 +85,7 @@ static void look_instead(struct scavenger *scavenger) {
     if (now < atomic_load_explicit(&scavenger->next_look, memory_order_relaxed))
         return;
     atomic_store_explicit(&scavenger->next_look, now + BUDGET_LOOK, memory_order_relaxed);
-    look(scavenger);
+    look(scavenger, false);
 }
 
 static bool is_worth_a_thread(const struct scavenger *scavenger) {

@@ -1,7 +1,7 @@
 /* Slabs. Locks: that of the slab's bin, held by the caller.
  *
- * Invariants: `free` is the number of ones in the bitmap; bits behind the last object are zero; what is no longer
- * free lies on dirty pages; idle pages are free; objects that overlap a held page have bits of zero; a slab is
+ * Invariants: `free` is the number of ones in the bitmap, but for objects that overlap a held page; bits behind
+ * the last object are zero; what is no longer free lies on dirty pages; idle and held pages are free; a slab is
  * marked sparse if a free page of it is dirty. */
 #include "slab/slab.h"
 

@@ -62,8 +62,8 @@ uint32_t slab_sparse_from(const struct space *space, unsigned class, const struc
  * free dirty pages. */
 uint64_t slab_age(const struct space *space, struct slab *slab, const struct divisor *d, bool all);
 
-/* Takes what lies on these free pages out of the bitmap, so that nobody uses them and the slab lives on; and puts
- * it back as free, clean or, if the pages were not returned, dirty. */
+/* Counts what lies on these free pages as not free, so that nobody uses them and the slab lives on; and puts it
+ * back as free, clean or, if the pages were not returned, dirty. */
 void slab_hold(const struct space *space, struct slab *slab, const struct divisor *d, uint64_t pages);
 void slab_release(const struct space *space, struct slab *slab, const struct divisor *d, bool returned);
 
@@ -78,8 +78,7 @@ static inline uint64_t slab_all_pages(const struct space *space, const struct di
     return UINT64_MAX >> (64 - pages);
 }
 
-/* Whether the object is free; for an object that nobody allocates or frees meanwhile, without the lock too. One on
- * a page that is held is not. */
+/* Whether the object is free; for an object that nobody allocates or frees meanwhile, without the lock too. */
 bool slab_is_free(const struct space *space, const struct slab *slab, uint32_t index);
 
 /* Verifies the bitmap and the pages' states against each other; debug. */

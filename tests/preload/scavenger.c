@@ -429,6 +429,26 @@ static void threads_are_deadly(void) {
     returns_without_a_thread();
 }
 
+/* A program of one thread may count on which descriptor is free next. It could not if the scavenger opened files,
+ * so whoever opens one is killed here, whichever thread it is. */
+static void opens_no_files(void) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    burst();
+    uint64_t passes = library_state()->purge_passes;
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0);
+    for (int i = 0; i < 400 && library_state()->purge_passes < passes + 2; i++)
+        wait_ms(50);
+    CHECK(library_state()->purge_passes >= passes + 2);
+    _exit(0);
+}
+
 static void *use_tls(void *touch) {
     ((void (*)(void))touch)();
     return NULL;
@@ -493,6 +513,7 @@ static const struct {
     CASE(last_threads_end),
     CASE(threads_are_forbidden),
     CASE(threads_are_deadly),
+    CASE(opens_no_files),
     CASE(stacks_are_freed),
     CASE(memory_is_locked),
 };

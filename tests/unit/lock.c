@@ -1,4 +1,4 @@
-/* os/lock: exclusion, sleeping waiters, ownership, fork. */
+/* os/lock: exclusion, sleeping waiters, ownership, fork, locks with an owner. */
 #include "test.h"
 
 #include "os/lock.h"
@@ -86,11 +86,70 @@ static void fork_skips_what_is_held(void **state) {
     lock_release(&lock);
 }
 
+static struct owned_lock owned;
+static _Atomic bool done;
+
+static void add_one(bool slowly) {
+    size_t seen = shared;
+    if (slowly)
+        os_yield();
+    shared = seen + 1;
+}
+
+static void *enter_as_owner(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 10 * ROUNDS; i++) {
+        owned_lock_enter(&owned);
+        add_one(i % 1024 == 0);
+        owned_lock_leave(&owned);
+        if (i % 512 == 0)
+            os_yield();
+    }
+    atomic_store(&done, true);
+    return NULL;
+}
+
+/* Returns how often it was within. */
+static void *ask(void *unused) {
+    (void)unused;
+    uintptr_t within = 0;
+    for (bool possible = true; possible && !atomic_load(&done);)
+        if (owned_lock_try_acquire(&owned, &possible)) {
+            add_one(within++ % 16 == 0);
+            owned_lock_release(&owned);
+        }
+    return (void *)within;
+}
+
+static void an_owner_and_others_exclude_each_other(void **state) {
+    (void)state;
+    enum { OTHERS = 2 };
+    pthread_t owner, others[OTHERS];
+    size_t within = 0;
+    if (!os_membarrier())
+        skip();
+    owned_lock_init(&owned, RANK_CACHE);
+    shared = 0;
+    for (int i = 0; i < OTHERS; i++)
+        assert_int_equal(pthread_create(&others[i], NULL, ask, NULL), 0);
+    assert_int_equal(pthread_create(&owner, NULL, enter_as_owner, NULL), 0);
+    pthread_join(owner, NULL);
+    for (int i = 0; i < OTHERS; i++) {
+        void *count;
+        pthread_join(others[i], &count);
+        within += (uintptr_t)count;
+    }
+    assert_true(within > 0);
+    assert_int_equal(shared, 10 * (size_t)ROUNDS + within);
+    assert_false(owned_lock_owner_is_within(&owned));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(excludes),
         cmocka_unit_test(knows_its_owner),
         cmocka_unit_test(fork_skips_what_is_held),
+        cmocka_unit_test(an_owner_and_others_exclude_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
