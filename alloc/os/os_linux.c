@@ -296,7 +296,7 @@ bool os_is_mapped(uintptr_t addr) {
     return mapped;
 }
 
-static bool is_limited(int resource) {
+static bool is_limited(__rlimit_resource_t resource) {
     struct rlimit limit;
     return getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 }

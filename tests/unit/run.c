@@ -309,7 +309,7 @@ static size_t model_stretch(size_t from) {
 }
 
 static void model_free(size_t unit, size_t units, enum run_state state) {
-    memset(model.state + unit, state, units);
+    memset(model.state + unit, (int)state, units);
     while (model.state[unit - 1] == state)
         unit--;
     model.clock++;
