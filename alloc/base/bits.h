@@ -49,6 +49,11 @@ static inline unsigned popcount(uint64_t x) {
     return (unsigned)(x * 0x0101010101010101u >> 56);
 }
 
+/* How many ones a word has below its first zero. */
+static inline unsigned trailing_ones(uint64_t x) {
+    return ~x != 0 ? (unsigned)__builtin_ctzl(~x) : 64;
+}
+
 /* A cheap permutation of 32 bits (the finalizer of MurmurHash3, by Austin Appleby, public domain). */
 static inline uint32_t mix32(uint32_t x) {
     x ^= x >> 16;

@@ -89,7 +89,7 @@ static NOINLINE void *new_nothrow_slow(size_t size, size_t alignment, const void
     return LIKELY(p != NULL) ? p : ask_nothrow(size, alignment, caller);
 }
 
-static inline void delete_sized(void *p, size_t alignment, size_t size) {
+static INLINE void delete_sized(void *p, size_t alignment, size_t size) {
     if (p != NULL)
         heap_check_sized(p, alignment, size, "operator delete");
     fast_free(p, "operator delete");

@@ -371,7 +371,7 @@ unsigned os_processors(void) {
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
     unsigned n = 0;
     for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
-        n += (unsigned)__builtin_popcountl(mask[i]);
+        n += popcount(mask[i]);
     errno = saved;
     return n > 0 ? n : 1;
 }

@@ -39,8 +39,7 @@ static void spend(struct purge *purge, uint64_t since) {
 }
 
 /* What is taken from caches makes pages of slabs free, and slabs and regions empty: in this order one pass sees
- * all. Stores in
- * *bytes how many went back. False where it found nothing to do. */
+ * all. Stores in *bytes how many went back. False where it found nothing to do. */
 static bool pass(struct purge *purge, bool all, bool own_thread, size_t *bytes) {
     uint64_t since = os_clock(OS_THREAD_CPU);
     /* Decides which system calls are made from here on. It opens a file: a program of one thread may count on

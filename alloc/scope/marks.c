@@ -56,7 +56,7 @@ struct load marks_count(const struct shape *shape, const struct stripe *stripes,
     uint64_t carry = 0;
     for (size_t s = 0; s < shape->stripes; s++) {
         uint64_t live = marks_live(&stripes[s]) & (with_old ? UINT64_MAX : ~bits_get(&stripes[s].old));
-        load.objects += (size_t)popcount(live);
+        load.objects += popcount(live);
         load.bytes += (size_t)popcount(covered(&stripes[s], live, &carry)) << shape->shift;
     }
     return load;
@@ -67,10 +67,6 @@ static inline uint64_t free_granules(const struct shape *shape, const struct str
                                      uint64_t *carry) {
     uint64_t last = s + 1 == shape->stripes ? granule_bit(STRIPE_GRANULES - 1) : 0;
     return ~(covered(&stripes[s], marks_live(&stripes[s]), carry) | last);
-}
-
-static inline size_t ones_below(uint64_t word) {
-    return word != UINT64_MAX ? (size_t)__builtin_ctzl(~word) : STRIPE_GRANULES;
 }
 
 static inline size_t ones_above(uint64_t word) {
@@ -93,7 +89,7 @@ size_t marks_free(const struct shape *shape, const struct stripe *stripes) {
     size_t granules = 0;
     uint64_t carry = 0;
     for (size_t s = 0; s < shape->stripes; s++)
-        granules += (size_t)popcount(free_granules(shape, stripes, s, &carry));
+        granules += popcount(free_granules(shape, stripes, s, &carry));
     return granules;
 }
 
@@ -103,9 +99,9 @@ size_t marks_longest_hole(const struct shape *shape, const struct stripe *stripe
     size_t tail = 0; /* free granules before this stripe */
     for (size_t s = 0; s < shape->stripes; s++) {
         uint64_t free = free_granules(shape, stripes, s, &carry);
-        longest = max_size(longest, tail + ones_below(free));
+        longest = max_size(longest, tail + trailing_ones(free));
         for (uint64_t longer; (longer = runs_of(free, longest + 1)) != 0;)
-            longest = ones_below(free >> __builtin_ctzl(longer));
+            longest = trailing_ones(free >> __builtin_ctzl(longer));
         tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
     }
     return longest;
@@ -117,19 +113,19 @@ bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, si
     size_t tail = 0;
     for (size_t s = from / STRIPE_GRANULES; s < shape->stripes; s++, mask = UINT64_MAX) {
         uint64_t free = free_granules(shape, stripes, s, &carry) & mask;
-        if (tail + ones_below(free) >= granules) {
+        if (tail + trailing_ones(free) >= granules) {
             *start = s * STRIPE_GRANULES - tail;
-            *end = s * STRIPE_GRANULES + ones_below(free);
+            *end = s * STRIPE_GRANULES + trailing_ones(free);
         } else if ((runs = runs_of(free, granules)) != 0) {
             size_t at = (size_t)__builtin_ctzl(runs);
             *start = s * STRIPE_GRANULES + at;
-            *end = *start + ones_below(free >> at);
+            *end = *start + trailing_ones(free >> at);
         } else {
             tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
             continue;
         }
         while (*end == (s + 1) * STRIPE_GRANULES) /* the last granule of the region is taken */
-            *end += ones_below(free_granules(shape, stripes, ++s, &carry));
+            *end += trailing_ones(free_granules(shape, stripes, ++s, &carry));
         return true;
     }
     return false;

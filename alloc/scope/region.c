@@ -387,7 +387,7 @@ static bool is_full(const struct batch *batch) {
 static void add(const struct regions *regions, struct batch *batch, struct region *region, uint16_t pages) {
     size_t page = regions->runs->space.page, before = batch->ranges;
     for (uint32_t left = pages; left != 0;) {
-        unsigned from = (unsigned)__builtin_ctz(left), count = (unsigned)__builtin_ctz(~(left >> from));
+        unsigned from = (unsigned)__builtin_ctz(left), count = trailing_ones(left >> from);
         batch->range[batch->ranges++] = (struct os_range){
             .addr = (uintptr_t)region_base(regions, region) + from * page, .bytes = count * page};
         left &= ~((((uint32_t)1 << count) - 1) << from);

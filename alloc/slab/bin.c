@@ -251,7 +251,7 @@ static size_t give_back(struct bins *bins, struct batch *batch) {
         for (size_t r = held->from; r < held->to; r++)
             returned = returned && batch->range[r].purged;
         if (returned)
-            pages += (size_t)__builtin_popcountl(held->pages);
+            pages += popcount(held->pages);
         else
             atomic_store_explicit(&bins->refused, true, memory_order_relaxed);
         put_back(bins, held->unit, held->class, returned);

@@ -28,15 +28,10 @@ static uint64_t range_bits(struct range r, size_t w) {
     return bits;
 }
 
-/* How many ones a word has before its first zero. */
-static size_t run_of_ones(uint64_t word) {
-    return ~word != 0 ? (size_t)__builtin_ctzl(~word) : 64;
-}
-
 /* The lowest run of ones in a mask of pages that is not 0. */
 static struct range first_pages(uint64_t mask) {
     size_t from = (size_t)__builtin_ctzl(mask);
-    return (struct range){from, from + run_of_ones(mask >> from)};
+    return (struct range){from, from + trailing_ones(mask >> from)};
 }
 
 static uint64_t pages_bits(struct range pages) {
@@ -104,7 +99,7 @@ static inline size_t take_word(uint64_t *word, uint64_t wanted, uintptr_t first,
     uint64_t before = *word, left = before & wanted, taken = 0;
     while (left != 0 && taken < count) {
         size_t lowest = (size_t)__builtin_ctzl(left),
-               stop = taken + min_size(count - taken, run_of_ones(left >> lowest));
+               stop = taken + min_size(count - taken, trailing_ones(left >> lowest));
         uintptr_t p = first - lowest * size;
         for (; taken < stop; p -= size, left &= left - 1)
             __atomic_store_n(&objects[taken++], (void *)p, __ATOMIC_RELAXED);
@@ -144,7 +139,7 @@ static NOINLINE size_t take_dirty_first(const struct space *space, struct slab *
     for (size_t i = 0; i < taken; i++)
         touched |= pages_at(space, object_index(d, objects[i]) * size, size);
     if (!slab->fresh)
-        *refaulted += (size_t)__builtin_popcountl(slab->clean & touched);
+        *refaulted += popcount(slab->clean & touched);
     slab->clean &= ~touched;
     slab->idle &= ~touched;
     return taken;
@@ -225,7 +220,7 @@ static size_t count_on(const struct space *space, const struct slab *slab, const
         struct range objects = overlapping(space, slab, d, first_pages(pages));
         objects.from = max_size(objects.from, counted);
         for (size_t w = objects.from / 64; w * 64 < objects.to; w++)
-            count += (size_t)__builtin_popcountl(bits[w] & range_bits(objects, w));
+            count += popcount(bits[w] & range_bits(objects, w));
         counted = max_size(counted, objects.to);
     }
     return count;
@@ -253,7 +248,7 @@ void slab_check(const struct space *space, const struct slab *slab, const struct
     size_t words = words_of(slab), free = 0, size = class_bytes(slab->class);
     uint64_t held = slab_held(slab), needed = 0;
     for (size_t w = 0; w < words; w++)
-        free += (size_t)__builtin_popcountl(bits[w]);
+        free += popcount(bits[w]);
     VERIFY(free == slab->free + count_on(space, slab, d, held) && free <= slab->objects);
     VERIFY(slab->objects % 64 == 0 || bits[words - 1] >> slab->objects % 64 == 0);
     VERIFY(((slab->clean | slab->idle) & ~slab_all_pages(space, d)) == 0);
