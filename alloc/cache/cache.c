@@ -255,8 +255,9 @@ static size_t widen(const struct caches *caches, struct cache *cache, unsigned c
     cache->earned += EARNED_BYTES + cache->spent / INTEREST;
     if (LIKELY(limit == caches->capacity[class]))
         return limit;
-    size_t more = min_size(cache->earned / size, max_size(limit, 1));
-    more = min_size(more, caches->capacity[class] - limit);
+    size_t more = min_size(max_size(limit, 1), caches->capacity[class] - limit);
+    if (more * size > cache->earned)
+        more = cache->earned >= size ? cache->earned / size : 0; /* often 0, without the division */
     cache->earned -= more * size;
     cache->spent += more * size;
     cache->magazine[class].end = first + limit + more;

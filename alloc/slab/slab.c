@@ -129,34 +129,50 @@ static size_t take_from_pages(const struct space *space, struct slab *slab, cons
     return taken;
 }
 
-/* Where not all pages are dirty: rather what needs no page of the system. */
-static NOINLINE size_t take_dirty_first(const struct space *space, struct slab *slab, const struct divisor *d,
-                                        size_t count, void **objects, size_t *refaulted) {
-    uint64_t all = slab_all_pages(space, d), touched = 0;
-    size_t size = class_bytes(slab->class),
-           taken = take_from_pages(space, slab, d, all & ~slab->clean, count, objects);
-    taken += take_from_pages(space, slab, d, all & ~slab_held(slab), count - taken, objects + taken);
-    for (size_t i = 0; i < taken; i++)
-        touched |= pages_at(space, object_index(d, objects[i]) * size, size);
+/* Objects on these pages are in use now. */
+static void note_touched(struct slab *slab, uint64_t touched, size_t *refaulted) {
     if (!slab->fresh)
         *refaulted += popcount(slab->clean & touched);
     slab->clean &= ~touched;
     slab->idle &= ~touched;
+}
+
+/* Takes the first objects. */
+static inline size_t take_first(const struct space *space, struct slab *slab, const struct divisor *d,
+                                size_t count, void **objects) {
+    uint64_t *bits = slab_bits(space, slab);
+    size_t size = class_bytes(slab->class), words = words_of(slab), taken = 0;
+    uintptr_t first = address_of(space, slab, d, 0);
+    for (size_t w = 0; w < words && taken < count; w++, first -= 64 * size)
+        taken += take_word(&bits[w], UINT64_MAX, first, size, count - taken, objects + taken);
+    return taken;
+}
+
+/* Where not all pages are dirty: rather what needs no page of the system. */
+static NOINLINE size_t take_dirty_first(const struct space *space, struct slab *slab, const struct divisor *d,
+                                        size_t count, void **objects, size_t *refaulted) {
+    uint64_t all = slab_all_pages(space, d), dirty = all & ~slab->clean, touched = 0;
+    size_t size = class_bytes(slab->class), taken;
+    bool dirty_are_first = (dirty & (dirty + 1)) == 0; /* as in a slab that fills */
+    if (dirty_are_first && slab->idle == 0) {
+        taken = take_first(space, slab, d, count, objects);
+        size_t end = (object_index(d, objects[taken - 1]) + 1) * size; /* and before it no object is free now */
+        note_touched(slab, pages_at(space, 0, end), refaulted);
+        return taken;
+    }
+    taken = take_from_pages(space, slab, d, dirty, count, objects);
+    taken += take_from_pages(space, slab, d, all & ~slab_held(slab), count - taken, objects + taken);
+    for (size_t i = 0; i < taken; i++)
+        touched |= pages_at(space, object_index(d, objects[i]) * size, size);
+    note_touched(slab, touched, refaulted);
     return taken;
 }
 
 size_t slab_take(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
                  void **objects, size_t *refaulted) {
-    size_t taken = 0;
-    if (LIKELY((slab->clean | slab->idle) == 0)) {
-        uint64_t *bits = slab_bits(space, slab);
-        size_t size = class_bytes(slab->class), words = words_of(slab);
-        uintptr_t first = address_of(space, slab, d, 0);
-        for (size_t w = 0; w < words && taken < count; w++, first -= 64 * size)
-            taken += take_word(&bits[w], UINT64_MAX, first, size, count - taken, objects + taken);
-    } else {
-        taken = take_dirty_first(space, slab, d, count, objects, refaulted);
-    }
+    size_t taken = LIKELY((slab->clean | slab->idle) == 0)
+                       ? take_first(space, slab, d, count, objects)
+                       : take_dirty_first(space, slab, d, count, objects, refaulted);
     slab->free = (uint16_t)(slab->free - taken);
     return taken;
 }
