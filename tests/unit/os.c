@@ -1,9 +1,10 @@
-/* os/: whether the process has entered a sandbox since it began. */
+/* os/: whether the process has entered a sandbox since it began; memory that is locked. */
 #include "test.h"
 
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -85,7 +86,26 @@ static void sandboxes(void **state) {
     }
 }
 
+/* What is said to be returned reads as zeroes, locked or not. */
+static void locked_pages(void **state) {
+    (void)state;
+    size_t page = os_page_size();
+    char *p = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(p, MAP_FAILED);
+    for (int locked = 0; locked < 3; locked++) { /* the first of them tells what the system is like */
+        memset(p, 1, 3 * page);
+        if (locked > 0)
+            assert_int_equal(mlock(p, page), 0);
+        bool returned = os_purge((uintptr_t)p, 2 * page);
+        assert_true(returned || locked > 0);
+        for (size_t i = 0; returned && i < 2 * page; i++)
+            assert_int_equal(p[i], 0);
+        assert_int_equal(p[2 * page], 1);
+    }
+    munmap(p, 3 * page);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sandboxes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sandboxes), cmocka_unit_test(locked_pages)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
