@@ -126,8 +126,10 @@ static uint32_t count_filters(void) {
     int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
     if (fd < 0 && (errno == EACCES || errno == EPERM || errno == ENOSYS))
         return DENIED;
-    if (fd < 0)
-        return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0 ? SOME : 0;
+    if (fd < 0) {
+        int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
+        return mode == 0 || (mode < 0 && errno == EINVAL) ? 0 : SOME; /* EINVAL: a kernel without seccomp */
+    }
     long length = syscall(SYS_read, fd, text, sizeof text - 1);
     syscall(SYS_close, fd);
     text[length > 0 ? length : 0] = '\0';
@@ -166,33 +168,34 @@ static bool may_make_rare_calls(void) {
     return !atomic_load_explicit(&confined, memory_order_relaxed);
 }
 
-/* Emulators of Linux (qemu-user up to 7.2 after a move, others always) may answer MADV_DONTNEED with success and
- * do nothing, and what should read as zeroes would not. So the first page that is purged, and the first that a
- * move left behind, is written before and looked at after; jemalloc does the same at start. */
+/* Emulators of Linux (qemu-user up to 7.2 after a move and of locked memory, others always) may answer madvise
+ * with success and do nothing, and what should read as zeroes would not. So the first page that is purged, the
+ * first that is locked, and the first that a move left behind, is written before and looked at after; jemalloc
+ * does the same at start. */
 enum faith { UNKNOWN, FAITHFUL, UNFAITHFUL };
-static _Atomic int purge_faith, move_faith;
+static _Atomic int purge_faith, locked_faith, move_faith;
 
-static bool advise_unneeded(uintptr_t addr, size_t bytes) {
-    int result = madvise((void *)addr, bytes, MADV_DONTNEED);
-    if (result != 0 && errno == EINVAL)
-        result = madvise((void *)addr, bytes, MADV_DONTNEED_LOCKED);
-    return result == 0;
-}
-
-static int test_faith(_Atomic int *faith, uintptr_t addr) {
+static int test_faith(_Atomic int *faith, uintptr_t addr, int advice) {
     int known = atomic_load_explicit(faith, memory_order_relaxed);
     if (LIKELY(known != UNKNOWN))
         return known;
     volatile char *byte = (volatile char *)addr;
     char kept = *byte;
     *byte = 1;
-    if (!advise_unneeded(addr, os_page_size())) {
+    if (madvise((void *)addr, os_page_size(), advice) != 0) {
         *byte = kept;
         return UNKNOWN; /* refused: says nothing yet */
     }
     known = *byte == 0 ? FAITHFUL : UNFAITHFUL;
     atomic_store_explicit(faith, known, memory_order_relaxed);
     return known;
+}
+
+static bool advise_unneeded(uintptr_t addr, size_t bytes) {
+    int result = madvise((void *)addr, bytes, MADV_DONTNEED);
+    if (result != 0 && errno == EINVAL && test_faith(&locked_faith, addr, MADV_DONTNEED_LOCKED) == FAITHFUL)
+        result = madvise((void *)addr, bytes, MADV_DONTNEED_LOCKED);
+    return result == 0;
 }
 
 /* Locks of the kernel are held over a call, and others wait for them: 4 MiB take some 150 microseconds. */
@@ -222,7 +225,7 @@ static bool purge_vector(const struct iovec *vector, size_t count, size_t bytes)
 
 void os_purge_ranges(struct os_range *ranges, size_t count) {
     int saved = errno;
-    bool faithful = count == 0 || test_faith(&purge_faith, ranges[0].addr) != UNFAITHFUL;
+    bool faithful = count == 0 || test_faith(&purge_faith, ranges[0].addr, MADV_DONTNEED) != UNFAITHFUL;
     for (size_t first = 0, next; first < count; first = next) {
         struct iovec vector[CALL_RANGES];
         size_t bytes = ranges[first].bytes;
@@ -272,7 +275,7 @@ enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes) {
     if (faith != UNFAITHFUL)
         got = MAP(mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to));
     if (got != MAP_FAILED) {
-        if (UNLIKELY(test_faith(&move_faith, from) == UNFAITHFUL) && !os_remap_fresh(from, bytes))
+        if (UNLIKELY(test_faith(&move_faith, from, MADV_DONTNEED) == UNFAITHFUL) && !os_remap_fresh(from, bytes))
             result = OS_MOVED_UNMAPPED;
     } else if (errno == EINVAL && faith != FAITHFUL) { /* before Linux 5.7, which moves all or nothing */
         got = mremap((void *)from, bytes, bytes, flags, (void *)to);

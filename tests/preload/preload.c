@@ -1,5 +1,10 @@
 #include "preload.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
 int complaints = STDERR_FILENO;
 
 void fail(const char *file, int line, const char *what, const char *format, ...) {
@@ -216,6 +221,12 @@ bool go_on(size_t n, size_t wanted) {
     if (start == 0)
         start = wall_seconds();
     return n < wanted && (n < wanted / 10 || wanted > LONG || wall_seconds() - start < SECONDS);
+}
+
+void install_filter(struct sock_filter *filter, size_t length, unsigned flags) {
+    struct sock_fprog program = {.len = (unsigned short)length, .filter = filter};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) == 0);
 }
 
 size_t argument(int argc, char **argv, size_t otherwise) {

@@ -93,6 +93,11 @@ void be_background(void);
  * may on a busy machine, unless it has done a tenth only. */
 bool go_on(size_t n, size_t wanted);
 
+/* Puts the calling thread, or with SECCOMP_FILTER_FLAG_TSYNC all threads, under a seccomp filter of so many
+ * instructions. */
+struct sock_filter;
+void install_filter(struct sock_filter *filter, size_t length, unsigned flags);
+
 /* The first program argument as a number, or the default. */
 size_t argument(int argc, char **argv, size_t otherwise);
 

@@ -346,6 +346,7 @@ static struct slab *slab_of(const void *p) {
  * system, which refuses it. */
 static void refused_pages_stay_dirty(void **state) {
     (void)state;
+    test_needs_refusals();
     static void *objects[128];
     unsigned c = size_class(runs.space.page / 2);
     size_t n = fill(c, 2, objects), slab_bytes = bins.divisors[c].slab_mask + 1, page = runs.space.page;
