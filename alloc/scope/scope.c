@@ -102,6 +102,20 @@ static struct load retire_all(struct scopes *scopes, struct scope *scope, struct
     return all;
 }
 
+/* Frees all that the scope has. The caller holds the lock, but for each large object's free. */
+static void destroy_all(struct scopes *scopes, struct scope *scope, struct list *excess) {
+    for (size_t s = 0; s < REGION_SHAPES; s++)
+        while (!list_empty(&scope->regions[s]))
+            region_clear(&scopes->regions, LIST_ENTRY(scope->regions[s].next, struct region, link), excess);
+    while (!list_empty(&scope->large)) {
+        void *p = large_of_tag(scopes->regions.runs, LIST_ENTRY(scope->large.next, struct large_tag, link));
+        lock_release(lock_of(scopes));
+        scope_detach_large(scopes, p);
+        large_free(scopes->regions.runs, p);
+        lock_acquire(lock_of(scopes));
+    }
+}
+
 /* Enters the scope in the account of its label and gives up its slot. The caller holds the lock. */
 static void close_account(struct scopes *scopes, struct scope *scope, struct load surviving) {
     struct label *label = scope->label;
@@ -120,31 +134,13 @@ static void close_account(struct scopes *scopes, struct scope *scope, struct loa
     counter_sub(&scopes->open, 1);
 }
 
-enum scope_result scope_end(struct scopes *scopes, uint64_t handle) {
+static enum scope_result end(struct scopes *scopes, uint64_t handle, bool destroy) {
     struct scope *scope = scope_find(scopes, handle);
     enum scope_result result =
         scope != NULL ? claim(scope, handle, SCOPE_ENDING | lock_thread_id()) : SCOPE_INVALID;
     if (result != SCOPE_OK)
         return result;
-    struct list excess;
-    list_init(&excess);
-    note_peak(scope);
-    close_all(scopes, scope);
-    lock_acquire(lock_of(scopes));
-    struct load surviving = retire_all(scopes, scope, &excess);
-    close_account(scopes, scope, surviving);
-    lock_release(lock_of(scopes));
-    region_give_back(&scopes->regions, &excess);
-    return SCOPE_OK;
-}
-
-enum scope_result scope_destroy(struct scopes *scopes, uint64_t handle) {
-    struct scope *scope = scope_find(scopes, handle);
-    enum scope_result result =
-        scope != NULL ? claim(scope, handle, SCOPE_ENDING | lock_thread_id()) : SCOPE_INVALID;
-    if (result != SCOPE_OK)
-        return result;
-    if (scope->nature != SCOPE_DESTROYABLE) {
+    if (destroy && scope->nature != SCOPE_DESTROYABLE) {
         unclaim(scope);
         return SCOPE_INVALID;
     }
@@ -153,20 +149,23 @@ enum scope_result scope_destroy(struct scopes *scopes, uint64_t handle) {
     note_peak(scope);
     close_all(scopes, scope);
     lock_acquire(lock_of(scopes));
-    for (size_t s = 0; s < REGION_SHAPES; s++)
-        while (!list_empty(&scope->regions[s]))
-            region_clear(&scopes->regions, LIST_ENTRY(scope->regions[s].next, struct region, link), &excess);
-    while (!list_empty(&scope->large)) {
-        void *p = large_of_tag(scopes->regions.runs, LIST_ENTRY(scope->large.next, struct large_tag, link));
-        lock_release(lock_of(scopes));
-        scope_detach_large(scopes, p);
-        large_free(scopes->regions.runs, p);
-        lock_acquire(lock_of(scopes));
-    }
-    close_account(scopes, scope, (struct load){0});
+    struct load surviving = {0};
+    if (destroy)
+        destroy_all(scopes, scope, &excess);
+    else
+        surviving = retire_all(scopes, scope, &excess);
+    close_account(scopes, scope, surviving);
     lock_release(lock_of(scopes));
     region_give_back(&scopes->regions, &excess);
     return SCOPE_OK;
+}
+
+enum scope_result scope_end(struct scopes *scopes, uint64_t handle) {
+    return end(scopes, handle, false);
+}
+
+enum scope_result scope_destroy(struct scopes *scopes, uint64_t handle) {
+    return end(scopes, handle, true);
 }
 
 enum scope_result scope_set_label(struct scopes *scopes, uint64_t handle, const char *label) {

@@ -11,16 +11,7 @@ import unittest.mock
 
 import neap
 from neap import asgi
-from serving import EXPECTED, Uvicorn
-
-KIB = 1024
-needs_neap = unittest.skipUnless(EXPECTED, "without neap")
-
-
-def ended(label):
-    """How many scopes of the label have ended, as the report says."""
-    counts = [line.split(maxsplit=7) for line in neap.report().splitlines()]
-    return sum(int(fields[4]) for fields in counts if fields[7:] == [label])
+from serving import EXPECTED, KIB, Uvicorn, ended, needs_neap
 
 
 def http(label="", kind="http"):

@@ -14,9 +14,7 @@ import types
 import unittest
 
 import neap
-
-KIB = 1024
-needs_neap = unittest.skipUnless(os.environ["NEAP_EXPECTED"] == "1", "without neap")
+from serving import KIB, needs_neap
 
 
 def allocated(scope):

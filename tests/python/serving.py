@@ -1,4 +1,4 @@
-"""The examples of tools/python/README.md as servers, and what asks them."""
+"""What the tests share: the examples of tools/python/README.md as servers, and what asks them."""
 
 import concurrent.futures
 import http.client
@@ -10,10 +10,21 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 README = os.path.join(ROOT, "tools/python/README.md")
 EXPECTED = os.environ.get("NEAP_EXPECTED") == "1"
+KIB = 1024
+needs_neap = unittest.skipUnless(EXPECTED, "without neap")
+
+
+def ended(label):
+    """How many scopes of the label have ended, as the report says."""
+    import neap  # throughput.py runs without it
+
+    counts = [line.split(maxsplit=7) for line in neap.report().splitlines()]
+    return sum(int(fields[4]) for fields in counts if fields[7:] == [label])
 
 
 def example(name):

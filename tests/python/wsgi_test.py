@@ -12,16 +12,7 @@ import wsgiref.validate
 
 import neap
 from neap import wsgi
-from serving import EXPECTED, Gunicorn
-
-KIB = 1024
-needs_neap = unittest.skipUnless(EXPECTED, "without neap")
-
-
-def ended(label):
-    """How many scopes of the label have ended, as the report says."""
-    counts = [line.split(maxsplit=7) for line in neap.report().splitlines()]
-    return sum(int(fields[4]) for fields in counts if fields[7:] == [label])
+from serving import EXPECTED, KIB, Gunicorn, ended, needs_neap
 
 
 def request(label):

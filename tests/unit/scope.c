@@ -18,6 +18,12 @@ static bool in_region(const void *p) {
     return unit_kind_is_region(kind_of(p));
 }
 
+static void check_nothing_is_left(void) {
+    neap_malloc_trim(0);
+    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
+    heap_check();
+}
+
 static neap_scope create(const char *label, size_t limit) {
     neap_scope scope = neap_scope_create(&(struct neap_scope_options){.label = label, .limit = limit});
     assert_int_not_equal(scope, 0);
@@ -265,9 +271,7 @@ static void matches_a_model(void **state) {
     for (size_t i = 0; i < MODEL; i++)
         if (model[i].p != NULL)
             model_free(i);
-    neap_malloc_trim(0);
-    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
-    heap_check();
+    check_nothing_is_left();
 }
 
 static void resizes_in_place(void **state) {
@@ -505,8 +509,7 @@ static void destroys(void **state) {
     assert_int_equal(label_of("bulk").surviving_objects, 0);
     neap_free(kept);
     heap_check();
-    neap_malloc_trim(0);
-    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
+    check_nothing_is_left();
     assert_int_equal(counter_get(&heap.scopes.open), 0);
 }
 
@@ -539,9 +542,7 @@ static void destroys_nothing_else(void **state) {
             assert_int_equal(kept[i][at], (unsigned char)i);
         neap_free(kept[i]);
     }
-    neap_malloc_trim(0);
-    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
-    heap_check();
+    check_nothing_is_left();
 }
 
 static void survivors_share_regions(void **state) {
@@ -565,9 +566,7 @@ static void survivors_share_regions(void **state) {
         assert_true(used <= 16);
     for (int r = 0; r < REQUESTS; r++)
         neap_free(survivors[r]);
-    neap_malloc_trim(0);
-    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
-    heap_check();
+    check_nothing_is_left();
 }
 
 /* Every second object survives: others of the same size fit between, and only they. */
@@ -629,9 +628,7 @@ static void returns_dead_pages(void **state) {
     assert_int_equal(neap_scope_end(scope), 0);
     for (size_t i = 0; i < COUNT; i += 64)
         neap_free(p[i]);
-    neap_malloc_trim(0);
-    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
-    heap_check();
+    check_nothing_is_left();
 }
 
 /* What a scope has written to and taken back at once is not taken for clean memory. */
@@ -747,9 +744,7 @@ static void what_lies_there_is_smaller_now(void **state) {
     neap_free(taken);
     assert_false(taken != NULL && neap_malloc(BYTES) == taken);
     leave_and_end(scope);
-    neap_malloc_trim(0);
-    assert_int_equal(counter_get(&heap.scopes.regions.units), 0);
-    heap_check();
+    check_nothing_is_left();
 }
 
 static void *leave_by_ending(void *scope) {
