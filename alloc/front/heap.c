@@ -108,6 +108,11 @@ static COLD bool give_back(size_t size, size_t alignment) {
 static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, const void *caller) {
     bool over_limit = false;
     void *p = NULL;
+    if (UNLIKELY(!scope_is_diverted())) {
+        scope_divert();
+        if (alignment <= CLASS_GRAIN && size <= NARROW_MAX && (p = cache_pop(size_class(size))) != NULL)
+            return zero ? memset(p, 0, size) : p;
+    }
     if (LIKELY(size <= PTRDIFF_MAX)) {
         p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);
         if (UNLIKELY(p == NULL && !over_limit) && give_back(size, alignment))
@@ -120,13 +125,7 @@ static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, c
 }
 
 static void *alloc_scoped(size_t size, size_t alignment, bool zero, const void *caller) {
-    void *p;
-    if (UNLIKELY(!scope_is_diverted())) {
-        scope_divert();
-        if (alignment <= CLASS_GRAIN && size <= NARROW_MAX && (p = cache_pop(size_class(size))) != NULL)
-            return zero ? memset(p, 0, size) : p;
-    }
-    p = alignment <= CLASS_GRAIN ? scope_bump(&heap.runs.space, thread_scope, size) : NULL;
+    void *p = alignment <= CLASS_GRAIN ? scope_bump(&heap.runs.space, thread_scope, size) : NULL;
     if (UNLIKELY(p == NULL))
         return alloc_in_scope(size, alignment, zero, caller);
     return UNLIKELY(zero) ? memset(p, 0, size) : p;
@@ -178,8 +177,6 @@ static _Noreturn void die_bad_pointer(const char *function, const void *p) {
 }
 
 static void free_in_region(void *p, unsigned kind, const char *function, const void *caller) {
-    if (LIKELY(kind == UNIT_REGION && scope_free_own(&heap.scopes, p)))
-        return;
     switch (scope_free(&heap.scopes, kind, p)) {
     case OBJECT_LIVE:
         break;
@@ -215,9 +212,25 @@ static NOINLINE void free_unusual(void *p, const char *function, const void *cal
         free_slow(p, kind, function, caller);
 }
 
-void heap_free(void *p, const char *function, const void *caller) {
-    if (!recent_push_again(p))
+static NOINLINE void free_unkept(void *p, size_t granules, const char *function, const void *caller) {
+    if (UNLIKELY(!scope_free_unkept(&heap.scopes, granules, p)))
         free_unusual(p, function, caller);
+}
+
+/* What the calling thread's scope has nearly always takes one of the first two ways. */
+void heap_free(void *p, const char *function, const void *caller) {
+    struct recent *recent = thread_recent;
+    const struct scope *scope = thread_scope;
+    const struct space *space = &heap.runs.space;
+    size_t granules = 0;
+    if (recent != NULL && recent_push_again(recent, p))
+        return;
+    if (recent != NULL && scope != NULL && unit_kind_at(&space->map, p) == UNIT_REGION)
+        granules = scope_own_granules(&heap.scopes, space, scope, p);
+    if (granules == 0)
+        free_unusual(p, function, caller);
+    else if (UNLIKELY(!recent_push(recent, granules, p)))
+        free_unkept(p, granules, function, caller);
 }
 
 size_t heap_usable(const void *p, unsigned kind, const char *function) {
@@ -228,12 +241,12 @@ size_t heap_usable(const void *p, unsigned kind, const char *function) {
         return class_bytes(kind);
     }
     if (unit_kind_is_region(kind)) {
-        enum region_answer answer = scope_look(&heap.scopes, kind, p);
-        if (answer == OBJECT_DEAD)
+        size_t usable = scope_usable(&heap.scopes, kind, p);
+        if (LIKELY(usable != 0))
+            return usable;
+        if (scope_look(&heap.scopes, kind, p) == OBJECT_DEAD)
             die(function, p, "the object is already free");
-        if (answer != OBJECT_LIVE)
-            die_bad_pointer(function, p);
-        return region_usable(&heap.scopes.regions, kind, p);
+        die_bad_pointer(function, p);
     }
     size_t bytes = large_bytes(&heap.runs, p);
     if (bytes == 0)

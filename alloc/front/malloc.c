@@ -49,7 +49,7 @@ static NOINLINE void *resize(void *p, size_t size, unsigned kind, size_t usable,
         errno = ENOMEM;
         return NULL;
     }
-    if (unit_kind_is_region(kind) && scope_resize(&heap.scopes, kind, p, size))
+    if (unit_kind_is_region(kind) && scope_resize(&heap.scopes, kind, p, usable, size))
         return p;
     if (kind == UNIT_LARGE && usable > CLASS_MAX_BYTES && size > CLASS_MAX_BYTES) {
         void *resized = resize_large(p, usable, size, caller);
@@ -75,6 +75,9 @@ static INLINE void *reallocate(void *p, size_t size, const char *function) {
     if (UNLIKELY(p == NULL))
         return fast_alloc(size);
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
+    if (kind == UNIT_REGION && thread_scope != NULL && size - 1 < NARROW_MAX &&
+        scope_resize_own(&heap.scopes, &heap.runs.space, p, size))
+        return p;
     size_t usable = heap_usable(p, kind, function);
     if (kind < CLASSES && size - 1 < usable && size >= usable - usable / REALLOC_WASTE)
         return p;

@@ -14,6 +14,7 @@ enum {
     WIDE_FROM = 256,        /* what is larger and does not fit a narrow hole goes where a wide one is open */
     NARROW_ALIGNMENT = 256, /* at most; more would waste much of a region */
     WIDE_ALIGNMENT = 4096,
+
     LEARN_SHARE = 2, /* what has been freed is learnt when so much is new: a half of what may live, and */
     LEARN_MIN = 64 << 10,
 };
@@ -52,7 +53,7 @@ static void learn_freed(struct scopes *scopes, struct scope *scope) {
 void scope_empty_recent(struct scopes *scopes) {
     struct scope *scope = thread_scope;
     struct load again; /* allocated again after they had been freed */
-    if (thread_recent == NULL || thread_recent->objects == 0)
+    if (thread_recent == NULL || thread_recent->used == 0)
         return;
     void *already_free = recent_empty(&scopes->regions.runs->space, thread_recent, &again);
     counter_add(&scope->objects, again.objects);
@@ -222,21 +223,23 @@ enum region_answer scope_look(const struct scopes *scopes, unsigned kind, const 
     const struct region *region = region_of(&scopes->regions, kind, p);
     if (is_gap(scopes, region, p))
         return OBJECT_NONE;
-    bool freed = is_own(region) && thread_recent != NULL && recent_holds(thread_recent, p);
+    if (kind != UNIT_REGION || !is_own(region) || thread_recent == NULL)
+        return OBJECT_LIVE;
+    size_t granules = region_usable(&scopes->regions, kind, p) >> NARROW_SHIFT;
+    bool freed = granules <= STRIPE_GRANULES && recent_holds(thread_recent, granules, p);
     return freed ? OBJECT_DEAD : OBJECT_LIVE;
 }
 
-enum region_answer scope_free(struct scopes *scopes, unsigned kind, void *p) {
-    struct regions *regions = &scopes->regions;
-    enum region_answer answer = scope_look(scopes, kind, p);
-    if (UNLIKELY(answer != OBJECT_LIVE))
-        return answer;
-    struct region *region = region_of(regions, kind, p);
-    if (!is_own(region))
-        return region_free_remote(regions, region, p);
-    marks_kill(region_stripes(regions, region),
-               ((uintptr_t)p & regions->shape[region->shape].mask) >> shift_of(scopes, region->shape));
-    return OBJECT_LIVE;
+size_t scope_usable(const struct scopes *scopes, unsigned kind, const void *p) {
+    const struct scope *scope = thread_scope;
+    if (kind == UNIT_REGION && scope != NULL) {
+        size_t granules = scope_own_granules(scopes, &scopes->regions.runs->space, scope, p);
+        if (LIKELY(granules != 0)) {
+            bool freed = thread_recent != NULL && recent_holds(thread_recent, granules, p);
+            return freed ? 0 : granules << NARROW_SHIFT;
+        }
+    }
+    return scope_look(scopes, kind, p) == OBJECT_LIVE ? region_usable(&scopes->regions, kind, p) : 0;
 }
 
 /* Whether the object is the last before the gap that the calling thread fills. */
@@ -262,38 +265,29 @@ static void take_back(char *p) {
     marks_clear_start(cursor->stripes, (size_t)(gap - cursor->base) >> NARROW_SHIFT);
 }
 
-bool scope_free_own(const struct scopes *scopes, void *p) {
-    const struct regions *regions = &scopes->regions;
-    const struct space *space = &regions->runs->space;
-    const struct scope *scope = thread_scope;
-    uintptr_t region_start = (uintptr_t)p & ~(uintptr_t)regions->shape[REGION_NARROW].mask;
-    const struct region *region = space_meta(space, unit_of(&space->map, (void *)region_start));
-    if (UNLIKELY(scope == NULL || scope->handle != atomic_load_explicit(&region->owner, memory_order_relaxed)))
+bool scope_free_unkept(const struct scopes *scopes, size_t granules, void *p) {
+    if (UNLIKELY(recent_ends_with(thread_recent, granules, p)))
         return false;
-    struct stripe *stripe = narrow_stripe(space, p);
-    unsigned at = (unsigned)((uintptr_t)p >> NARROW_SHIFT) % STRIPE_GRANULES;
-    uint64_t start = bits_get(&stripe->start), freed = bits_get(&stripe->freed);
-    uint64_t bad = freed | bits_get(&stripe->freed_remote) | bits_get(&stripe->old) | ~start;
-    char *gap = atomic_load_explicit(&scope->cursor[REGION_NARROW].next, memory_order_relaxed);
-    if (UNLIKELY((bad >> at & 1) != 0 || ((uintptr_t)p & ((1 << NARROW_SHIFT) - 1)) != 0 || p == gap))
-        return false;
-    /* The 64 granules behind p; no object ends where its region does. */
-    uint64_t behind = start >> at >> 1 | bits_get(&stripe[1].start) << (STRIPE_GRANULES - 1 - at);
-    if (UNLIKELY(behind == 0))
-        return false;
-    size_t granules = (size_t)__builtin_ctzl(behind) + 1;
-    if (LIKELY(thread_recent != NULL)) {
-        if (LIKELY(recent_push(thread_recent, granules, p)))
-            return true;
-        if (UNLIKELY(recent_ends_with(thread_recent, granules, p)))
-            return false;
-    }
-    if ((char *)p + (granules << NARROW_SHIFT) == gap) {
+    if ((char *)p + (granules << NARROW_SHIFT) == next_of(&thread_scope->cursor[REGION_NARROW])) {
         take_back(p);
         return true;
     }
-    atomic_store_explicit(&stripe->freed, freed | (uint64_t)1 << at, memory_order_release);
+    struct stripe *stripe = narrow_stripe(&scopes->regions.runs->space, p);
+    atomic_store_explicit(&stripe->freed, bits_get(&stripe->freed) | narrow_bit(p), memory_order_release);
     return true;
+}
+
+enum region_answer scope_free(struct scopes *scopes, unsigned kind, void *p) {
+    struct regions *regions = &scopes->regions;
+    enum region_answer answer = scope_look(scopes, kind, p);
+    if (UNLIKELY(answer != OBJECT_LIVE))
+        return answer;
+    struct region *region = region_of(regions, kind, p);
+    if (!is_own(region))
+        return region_free_remote(regions, region, p);
+    marks_kill(region_stripes(regions, region),
+               ((uintptr_t)p & regions->shape[region->shape].mask) >> shift_of(scopes, region->shape));
+    return OBJECT_LIVE;
 }
 
 /* Cuts the last granules off an object of the calling thread's scope. */
@@ -316,27 +310,47 @@ static void shrink(struct scopes *scopes, const struct region *region, char *p, 
     marks_set_start(stripes, tail);
 }
 
-bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t size) {
-    struct regions *regions = &scopes->regions;
-    struct region *region = region_of(regions, kind, p);
-    unsigned shift = shift_of(scopes, region->shape);
-    size_t old_bytes = region_usable(regions, kind, p);
+bool scope_resize_own(const struct scopes *scopes, const struct space *space, void *p, size_t size) {
+    struct scope *scope = thread_scope;
+    size_t granules = scope_own_granules(scopes, space, scope, p), usable = granules << NARROW_SHIFT;
+    size_t bytes = narrow_bytes(size);
+    if (granules == 0 || (thread_recent != NULL && recent_holds(thread_recent, granules, p)))
+        return false;
+    if (bytes == usable)
+        return true;
+    struct cursor *cursor = &scope->cursor[REGION_NARROW];
+    char *gap = next_of(cursor), *end = (char *)p + bytes;
+    if ((char *)p + usable != gap || gap == cursor->first)
+        return false;
+    if (bytes > usable && (bytes - usable > (size_t)(cursor->end - gap) || counter_get(&scope->limit) != SIZE_MAX))
+        return false;
+    recent_forget(thread_recent);
+    note_touched(cursor);
+    struct stripe *stripe = narrow_stripe(space, end);
+    bits_set(&stripe->start, bits_get(&stripe->start) | narrow_bit(end));
+    set_next(cursor, end);
+    stripe = narrow_stripe(space, gap);
+    bits_set(&stripe->start, bits_get(&stripe->start) & ~narrow_bit(gap));
+    return true;
+}
+
+bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t usable, size_t size) {
+    struct region *region = region_of(&scopes->regions, kind, p);
     if (size > WIDE_MAX)
         return false;
-    size_t bytes =
-        region->shape == REGION_NARROW ? narrow_bytes(size) : align_up(max_size(size, 1), (size_t)1 << shift);
-    if (bytes == old_bytes)
+    size_t bytes = kind == UNIT_REGION ? narrow_bytes(size) : align_up(size, (size_t)1 << WIDE_SHIFT);
+    if (bytes == usable)
         return true;
     if (!is_own(region))
         return false;
     recent_forget(thread_recent);
-    if (bytes < old_bytes) {
-        shrink(scopes, region, p, old_bytes, bytes);
+    if (bytes < usable) {
+        shrink(scopes, region, p, usable, bytes);
         return true;
     }
     struct cursor *cursor = &thread_scope->cursor[region->shape];
     apply_limit(thread_scope); /* what the other shape's cursor has passed counts, and what this one is to pass */
-    if (!is_last(region, p, old_bytes) || bytes - old_bytes - 1 >= (size_t)(cursor->end - next_of(cursor)))
+    if (!is_last(region, p, usable) || bytes - usable - 1 >= (size_t)(cursor->end - next_of(cursor)))
         return false;
     size_t gap = granule_of(scopes, thread_scope, region->shape, next_of(cursor));
     marks_set_start(cursor->stripes, granule_of(scopes, thread_scope, region->shape, (char *)p + bytes));

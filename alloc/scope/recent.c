@@ -25,10 +25,7 @@ const uint8_t recent_class[STRIPE_GRANULES + 1] = {ROW16(0), ROW16(16), ROW16(32
 const uint8_t recent_granules[STRIPE_GRANULES + 1] = {ROW16(0), ROW16(16), ROW16(32), ROW16(48), ROW1(64)};
 
 void recent_init(struct recent *recent) {
-    recent->objects = recent->bytes = 0;
-    recent->used = 0;
-    recent_forget(recent);
-    memset(recent->slots, 0, sizeof recent->slots);
+    memset(recent, 0, sizeof *recent);
     for (unsigned c = 0; c < CLASSES; c++) {
         bool has_slots = c != 0 && c < RECENT_CLASSES;
         slot *first = &recent->slots[has_slots ? c : 0][1];
@@ -38,26 +35,18 @@ void recent_init(struct recent *recent) {
     }
 }
 
-bool recent_holds(const struct recent *recent, const void *p) {
-    for (uint64_t left = recent->used; left != 0; left &= left - 1) {
-        unsigned c = (unsigned)__builtin_ctzl(left);
-        const slot *top = atomic_load_explicit(&recent->magazine[c].top, memory_order_relaxed);
-        for (const slot *s = &recent->slots[c][1]; s < top; s++)
-            if (atomic_load_explicit(s, memory_order_relaxed) == p)
-                return true;
-    }
-    return false;
-}
-
 void *recent_empty(const struct space *space, struct recent *recent, struct load *popped) {
     void *already_free = NULL;
-    *popped = (struct load){.objects = recent->objects, .bytes = recent->bytes};
-    recent->objects = recent->bytes = 0;
+    *popped = (struct load){0};
     recent_forget(recent);
     for (; recent->used != 0; recent->used &= recent->used - 1) {
         unsigned c = (unsigned)__builtin_ctzl(recent->used);
         slot *first = &recent->slots[c][1];
         slot *top = atomic_load_explicit(&recent->magazine[c].top, memory_order_relaxed);
+        size_t objects = recent->pushed[c] - (size_t)(top - first);
+        popped->objects += objects;
+        popped->bytes += objects * class_bytes(c);
+        recent->pushed[c] = 0;
         atomic_store_explicit(&recent->magazine[c].top, first, memory_order_release);
         for (slot *s = first; s < top; s++) {
             void *p = atomic_load_explicit(s, memory_order_relaxed);
@@ -66,8 +55,6 @@ void *recent_empty(const struct space *space, struct recent *recent, struct load
             if (UNLIKELY(((freed | bits_get(&stripe->freed_remote)) & bit) != 0))
                 already_free = p;
             atomic_store_explicit(&stripe->freed, freed | bit, memory_order_release);
-            popped->objects--;
-            popped->bytes -= class_bytes(c);
         }
     }
     return already_free;

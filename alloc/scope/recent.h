@@ -15,11 +15,9 @@ _Static_assert(CLASS_BYTES(RECENT_CLASSES - 1) == NARROW_MAX, "the classes of na
 
 struct recent {
     struct magazine magazine[CLASSES]; /* those from RECENT_CLASSES on, and that of class 0, have no slots */
-    struct magazine *last;             /* what was pushed to last; that of class 0: none */
-    size_t last_bytes;                 /* of an object there */
-    size_t objects;                    /* pushed since it was emptied, */
-    uint64_t used;                     /* of these classes, */
-    size_t bytes;                      /* and how large they were */
+    size_t last;                       /* class of what was pushed last; 0: none */
+    uint64_t used;                     /* classes that were pushed to since it was emptied, */
+    uint32_t pushed[RECENT_CLASSES];   /* and how often */
     slot slots[RECENT_CLASSES][1 + RECENT_SLOTS + 1];
 };
 _Static_assert(sizeof(struct recent) <= RECENT_BYTES, "a recent fits its memory");
@@ -54,28 +52,22 @@ static inline bool recent_push(struct recent *recent, size_t granules, void *p) 
     atomic_store_explicit(&top[1], recent, memory_order_relaxed);
     atomic_store_explicit(top, p, memory_order_relaxed);
     atomic_store_explicit(&m->top, top + 1, memory_order_release);
-    recent->last = m;
-    recent->last_bytes = granules << NARROW_SHIFT;
+    recent->last = class;
     recent->used |= (uint64_t)1 << class;
-    recent->objects++;
-    recent->bytes += granules << NARROW_SHIFT;
+    recent->pushed[class]++;
     return true;
 }
 
 /* Keeps p, which may be any pointer, where it is what was popped last from where was pushed last; then nothing has
  * to be looked up. The slot still holds it: in the slots from the top to one that holds the address of the recent
  * lies what was popped since the last recent_push, and is as it was then unless recent_forget was called. */
-static inline bool recent_push_again(void *p) {
-    struct recent *recent = thread_recent;
-    if (UNLIKELY(recent == NULL))
-        return false;
-    struct magazine *m = recent->last;
+static inline bool recent_push_again(struct recent *recent, void *p) {
+    struct magazine *m = &recent->magazine[recent->last];
     slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
     if (UNLIKELY(atomic_load_explicit(top, memory_order_relaxed) != p))
         return false;
     atomic_store_explicit(&m->top, top + 1, memory_order_release);
-    recent->objects++;
-    recent->bytes += recent->last_bytes;
+    recent->pushed[recent->last]++;
     return true;
 }
 
@@ -83,7 +75,7 @@ static inline bool recent_push_again(void *p) {
  * may lie in its place. */
 static inline void recent_forget(struct recent *recent) {
     if (LIKELY(recent != NULL))
-        recent->last = &recent->magazine[0];
+        recent->last = 0;
 }
 
 static inline bool recent_ends_with(const struct recent *recent, size_t granules, const void *p) {
@@ -95,8 +87,15 @@ static inline bool recent_ends_with(const struct recent *recent, size_t granules
 /* Makes an empty one. */
 void recent_init(struct recent *recent);
 
-/* Whether it holds p. */
-bool recent_holds(const struct recent *recent, const void *p);
+/* Whether it holds p, of so many granules. */
+static inline bool recent_holds(const struct recent *recent, size_t granules, const void *p) {
+    unsigned class = recent_class[granules];
+    const slot *s = atomic_load_explicit(&recent->magazine[class].top, memory_order_relaxed);
+    while (s > &recent->slots[class][1])
+        if (slot_peek(--s) == p)
+            return true;
+    return false;
+}
 
 /* Frees all that it holds. Stores what was popped from it since it was last emptied, and returns an object that
  * was free already, or NULL. */

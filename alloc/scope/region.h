@@ -43,6 +43,7 @@ struct regions {
     struct runs *runs;
     struct lock lock; /* of the lists, here and in scopes */
     struct shape shape[REGION_SHAPES];
+    uintptr_t narrow_mask; /* bits of where the metadata of a narrow region lies among that of all units */
     struct list partial[REGION_SHAPES][REGION_LEVELS]; /* with survivors, and level / 8 of them free */
     struct list stock[REGION_SHAPES];                  /* without */
     counter stocked[REGION_SHAPES];
@@ -72,6 +73,13 @@ static inline char *region_base(const struct regions *regions, const struct regi
 static inline struct stripe *region_stripes(const struct regions *regions, const struct region *region) {
     const struct space *space = &regions->runs->space;
     return space_marks(space, space_unit_of_meta(space, region));
+}
+
+/* The same for a narrow one, quickly. */
+static inline struct region *region_narrow(const struct regions *regions, const struct space *space,
+                                           const void *p) {
+    uintptr_t at = (uintptr_t)p - space->map.base;
+    return (struct region *)(space->metas.base + (at / (UNIT_BYTES / UNIT_META_BYTES) & regions->narrow_mask));
 }
 
 enum region_answer { OBJECT_LIVE, OBJECT_DEAD, OBJECT_NONE, OBJECT_INSIDE };

@@ -121,14 +121,17 @@ enum scope_result scope_figures(struct scopes *scopes, uint64_t handle, struct s
 void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_t alignment, bool zero,
                   bool *over_limit);
 
+/* Bytes of the live object at p in a region of that kind; 0 where p is anything else. */
+size_t scope_usable(const struct scopes *scopes, unsigned kind, const void *p);
+
 /* What p, in a region of that kind, points to. */
 enum region_answer scope_look(const struct scopes *scopes, unsigned kind, const void *p);
 
 /* Frees the object at p in a region of that kind. Returns what it was. */
 enum region_answer scope_free(struct scopes *scopes, unsigned kind, void *p);
 
-/* Makes the live object at p of that size, where it lies. False where it cannot. */
-bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t size);
+/* Makes the live object at p, which has `usable` bytes, of that size, where it lies. False where it cannot. */
+bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t usable, size_t size);
 
 /* Before the large object at p is freed or resized: takes it from its scope, if it has one, and returns that
  * scope's handle or 0. After it was resized: puts it back. */
@@ -172,8 +175,29 @@ static inline void *scope_bump(const struct space *space, struct scope *scope, s
     return p;
 }
 
-/* Frees an object of the scope that the calling thread allocates from, in one of its narrow regions. False where p
- * is anything else. */
-bool scope_free_own(const struct scopes *scopes, void *p);
+/* Granules of the object at p, in a narrow region, if it is live and of that scope, which the calling thread
+ * allocates from; else 0. What the recent holds looks live. */
+static inline size_t scope_own_granules(const struct scopes *scopes, const struct space *space,
+                                        const struct scope *scope, const void *p) {
+    const struct region *region = region_narrow(&scopes->regions, space, p);
+    if (UNLIKELY(scope->handle != atomic_load_explicit(&region->owner, memory_order_relaxed)))
+        return 0;
+    const struct stripe *stripe = narrow_stripe(space, p);
+    size_t at = (uintptr_t)p >> NARROW_SHIFT;
+    uint64_t start = bits_get(&stripe->start), none = ~start | bits_get(&stripe->old);
+    none |= bits_get(&stripe->freed) | bits_get(&stripe->freed_remote);
+    if (UNLIKELY((none >> at % STRIPE_GRANULES & 1) != 0) || UNLIKELY((uintptr_t)p % (1 << NARROW_SHIFT) != 0) ||
+        UNLIKELY(p == atomic_load_explicit(&scope->cursor[REGION_NARROW].next, memory_order_relaxed)))
+        return 0;
+    /* The 64 granules behind p; no object ends where its region does. */
+    uint64_t behind = start >> at % STRIPE_GRANULES >> 1 | bits_get(&stripe[1].start) << ~at % STRIPE_GRANULES;
+    return LIKELY(behind != 0) ? (unsigned)__builtin_ctzl(behind) + 1u : 0;
+}
+
+/* Frees such an object that the recent has no room for. False where it was freed already. */
+bool scope_free_unkept(const struct scopes *scopes, size_t granules, void *p);
+
+/* Makes such an object of that size, where it lies. False where it cannot, and where p is anything else. */
+bool scope_resize_own(const struct scopes *scopes, const struct space *space, void *p, size_t size);
 
 #endif
