@@ -213,7 +213,7 @@ static NOINLINE void free_unusual(void *p, const char *function, const void *cal
 }
 
 static NOINLINE void free_unkept(void *p, size_t granules, const char *function, const void *caller) {
-    if (UNLIKELY(!scope_free_unkept(&heap.scopes, granules, p)))
+    if (UNLIKELY(!scope_free_unkept(&heap.runs.space, granules, p)))
         free_unusual(p, function, caller);
 }
 

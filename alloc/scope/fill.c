@@ -248,8 +248,7 @@ static bool is_last(const struct region *region, const char *p, size_t bytes) {
     return p + bytes == next_of(cursor) && next_of(cursor) != cursor->first;
 }
 
-/* Frees the object that lies before the gap of the calling thread's scope, so that it becomes part of the gap. */
-static void take_back(char *p) {
+void scope_take_back(char *p) {
     struct scope *scope = thread_scope;
     struct cursor *cursor = &scope->cursor[REGION_NARROW];
     char *gap = next_of(cursor);
@@ -263,18 +262,6 @@ static void take_back(char *p) {
     counter_add(&scope->freed, (size_t)(gap - p));
     set_next(cursor, p);
     marks_clear_start(cursor->stripes, (size_t)(gap - cursor->base) >> NARROW_SHIFT);
-}
-
-bool scope_free_unkept(const struct scopes *scopes, size_t granules, void *p) {
-    if (UNLIKELY(recent_ends_with(thread_recent, granules, p)))
-        return false;
-    if ((char *)p + (granules << NARROW_SHIFT) == next_of(&thread_scope->cursor[REGION_NARROW])) {
-        take_back(p);
-        return true;
-    }
-    struct stripe *stripe = narrow_stripe(&scopes->regions.runs->space, p);
-    atomic_store_explicit(&stripe->freed, bits_get(&stripe->freed) | narrow_bit(p), memory_order_release);
-    return true;
 }
 
 enum region_answer scope_free(struct scopes *scopes, unsigned kind, void *p) {

@@ -85,26 +85,20 @@ static inline uint64_t runs_of(uint64_t word, size_t count) {
     return word;
 }
 
-size_t marks_free(const struct shape *shape, const struct stripe *stripes) {
-    size_t granules = 0;
-    uint64_t carry = 0;
-    for (size_t s = 0; s < shape->stripes; s++)
-        granules += popcount(free_granules(shape, stripes, s, &carry));
-    return granules;
-}
-
-size_t marks_longest_hole(const struct shape *shape, const struct stripe *stripes) {
-    size_t longest = 0;
+size_t marks_free(const struct shape *shape, const struct stripe *stripes, size_t *longest) {
+    size_t granules = 0, most = 0;
     uint64_t carry = 0;
     size_t tail = 0; /* free granules before this stripe */
     for (size_t s = 0; s < shape->stripes; s++) {
         uint64_t free = free_granules(shape, stripes, s, &carry);
-        longest = max_size(longest, tail + trailing_ones(free));
-        for (uint64_t longer; (longer = runs_of(free, longest + 1)) != 0;)
-            longest = trailing_ones(free >> __builtin_ctzl(longer));
+        granules += popcount(free);
+        most = max_size(most, tail + trailing_ones(free));
+        for (uint64_t longer; (longer = runs_of(free, most + 1)) != 0;)
+            most = trailing_ones(free >> __builtin_ctzl(longer));
         tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
     }
-    return longest;
+    *longest = most;
+    return granules;
 }
 
 bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, size_t from, size_t granules,

@@ -90,9 +90,8 @@ struct load {
 };
 struct load marks_count(const struct shape *shape, const struct stripe *stripes, bool with_old);
 
-/* Granules in all holes, and in the longest. */
-size_t marks_free(const struct shape *shape, const struct stripe *stripes);
-size_t marks_longest_hole(const struct shape *shape, const struct stripe *stripes);
+/* Granules in all holes. Stores how many are in the longest. */
+size_t marks_free(const struct shape *shape, const struct stripe *stripes, size_t *longest);
 
 /* The first hole of at least `granules`, from a granule on that a segment starts at. False where there is none. */
 bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, size_t from, size_t granules,

@@ -17,7 +17,7 @@ struct recent {
     struct magazine magazine[CLASSES]; /* those from RECENT_CLASSES on, and that of class 0, have no slots */
     size_t last;                       /* class of what was pushed last; 0: none */
     uint64_t used;                     /* classes that were pushed to since it was emptied, */
-    uint32_t pushed[RECENT_CLASSES];   /* and how often */
+    size_t pushed[RECENT_CLASSES];     /* and how often */
     slot slots[RECENT_CLASSES][1 + RECENT_SLOTS + 1];
 };
 _Static_assert(sizeof(struct recent) <= RECENT_BYTES, "a recent fits its memory");

@@ -62,14 +62,11 @@ static bool is_empty(const struct regions *regions, const struct region *region)
     return marks_are_empty(shape_of(regions, region), region_stripes(regions, region));
 }
 
-/* How many of REGION_LEVELS parts of it are free. */
-static size_t level_of(const struct regions *regions, const struct region *region) {
+/* How many of REGION_LEVELS parts of it are free. Stores how long the longest hole is. */
+static size_t level_of(const struct regions *regions, const struct region *region, size_t *longest) {
     const struct shape *shape = shape_of(regions, region);
-    return marks_free(shape, region_stripes(regions, region)) * REGION_LEVELS / (shape->stripes * STRIPE_GRANULES);
-}
-
-static void note_longest(const struct regions *regions, struct region *region) {
-    region->longest = (uint16_t)marks_longest_hole(shape_of(regions, region), region_stripes(regions, region));
+    size_t free = marks_free(shape, region_stripes(regions, region), longest);
+    return free * REGION_LEVELS / (shape->stripes * STRIPE_GRANULES);
 }
 
 struct load region_load(const struct regions *regions, const struct region *region) {
@@ -162,9 +159,9 @@ static void enlist(struct regions *regions, struct region *region, struct list *
         stock(regions, region, excess);
         return;
     }
-    size_t level = level_of(regions, region);
+    size_t longest, level = level_of(regions, region, &longest);
     list_remove(&region->link);
-    note_longest(regions, region);
+    region->longest = (uint16_t)longest;
     if (level > 0)
         list_push_front(&regions->partial[region->shape][level], &region->link);
 }
@@ -262,8 +259,8 @@ static struct region *find_own(struct regions *regions, size_t granules, struct 
         list_push_front(mine, &region->link);
         if (region->current || region->purger != 0)
             continue;
-        size_t start, end;
-        if (level_of(regions, region) > 0 &&
+        size_t longest, start, end;
+        if (level_of(regions, region, &longest) > 0 && longest >= granules &&
             marks_find_hole(shape_of(regions, region), region_stripes(regions, region), 0, granules, &start, &end))
             return region;
     }
@@ -497,7 +494,9 @@ void regions_after_fork(struct regions *regions) {
             list_push_front(&regions->stock[region->shape], &region->link);
             counter_add(&regions->stocked[region->shape], 1);
         } else if (atomic_load_explicit(&region->owner, memory_order_relaxed) == 0) {
-            note_longest(regions, region); /* it may be empty: the next tick finds it */
+            size_t longest;
+            level_of(regions, region, &longest); /* it may be empty: the next tick finds it */
+            region->longest = (uint16_t)longest;
             list_push_front(&regions->partial[region->shape][REGION_LEVELS - 1], &region->link);
         }
     }

@@ -190,12 +190,27 @@ static inline size_t scope_own_granules(const struct scopes *scopes, const struc
         UNLIKELY(p == atomic_load_explicit(&scope->cursor[REGION_NARROW].next, memory_order_relaxed)))
         return 0;
     /* The 64 granules behind p; no object ends where its region does. */
-    uint64_t behind = start >> at % STRIPE_GRANULES >> 1 | bits_get(&stripe[1].start) << ~at % STRIPE_GRANULES;
+    uint64_t behind = start >> at % STRIPE_GRANULES >> 1;
+    if (UNLIKELY(behind == 0))
+        behind = bits_get(&stripe[1].start) << ~at % STRIPE_GRANULES;
     return LIKELY(behind != 0) ? (unsigned)__builtin_ctzl(behind) + 1u : 0;
 }
 
+/* Frees such an object that lies before the gap that its scope fills, so that it becomes part of that. */
+void scope_take_back(char *p);
+
 /* Frees such an object that the recent has no room for. False where it was freed already. */
-bool scope_free_unkept(const struct scopes *scopes, size_t granules, void *p);
+static inline bool scope_free_unkept(const struct space *space, size_t granules, void *p) {
+    const char *gap = atomic_load_explicit(&thread_scope->cursor[REGION_NARROW].next, memory_order_relaxed);
+    if (UNLIKELY(recent_ends_with(thread_recent, granules, p)))
+        return false;
+    struct stripe *stripe = narrow_stripe(space, p);
+    if ((char *)p + (granules << NARROW_SHIFT) == gap)
+        scope_take_back(p);
+    else
+        atomic_store_explicit(&stripe->freed, bits_get(&stripe->freed) | narrow_bit(p), memory_order_release);
+    return true;
+}
 
 /* Makes such an object of that size, where it lies. False where it cannot, and where p is anything else. */
 bool scope_resize_own(const struct scopes *scopes, const struct space *space, void *p, size_t size);
