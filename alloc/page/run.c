@@ -323,19 +323,20 @@ enum run_state run_renew(struct runs *runs, size_t unit, size_t units, bool unma
 
 /* The whole pages of an array of metadata that describe only the inside of a free run, as far as they describe
  * units from `unit` on. They are not looked at while the run is free, and may read as zeroes afterwards. */
-static struct os_range inside(const struct runs *runs, uintptr_t array, size_t element, const struct run *run,
-                              size_t unit, size_t units) {
+static struct os_range inside(const struct runs *runs, const struct space_array *array, size_t element,
+                              const struct run *run, size_t unit, size_t units) {
     size_t page = runs->space.page, first = run_first(run), last = run->last;
     size_t from = max_size(align_up((first + 1) * element, page), align_down((unit - 1) * element, page));
     size_t to = min_size(align_down(last * element, page), align_up((unit + units + 1) * element, page));
-    return (struct os_range){.addr = array + from, .bytes = to > from ? to - from : 0};
+    to = min_size(to, array->mapped); /* marks may be there for less */
+    return (struct os_range){.addr = array->base + from, .bytes = to > from ? to - from : 0};
 }
 
 /* Gives the pages of the batch back, without the lock, and puts the runs in again. The caller holds the lock.
  * Returns how many units went. */
 static size_t give_back(struct runs *runs, struct batch *batch) {
     bool unmap = atomic_load_explicit(&runs->unmap, memory_order_relaxed);
-    struct os_range ranges[2 * BATCH_RUNS];
+    struct os_range ranges[3 * BATCH_RUNS];
     enum run_state state[BATCH_RUNS];
     size_t count = 0, purged = 0;
     lock_release(&runs->lock);
@@ -365,9 +366,11 @@ static size_t give_back(struct runs *runs, struct batch *batch) {
             continue;
         }
         purged += units;
-        ranges[count++] = inside(runs, runs->space.metas.base, UNIT_META_BYTES, run, unit, units);
+        ranges[count++] = inside(runs, &runs->space.metas, UNIT_META_BYTES, run, unit, units);
         count -= ranges[count - 1].bytes == 0;
-        ranges[count++] = inside(runs, runs->space.bits.base, UNIT_BITS_BYTES, run, unit, units);
+        ranges[count++] = inside(runs, &runs->space.bits, UNIT_BITS_BYTES, run, unit, units);
+        count -= ranges[count - 1].bytes == 0;
+        ranges[count++] = inside(runs, &runs->space.marks, UNIT_MARKS_BYTES, run, unit, units);
         count -= ranges[count - 1].bytes == 0;
     }
     os_purge_ranges(ranges, count);

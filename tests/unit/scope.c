@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -632,6 +633,34 @@ static void returns_dead_pages(void **state) {
 }
 
 /* What a scope has written to and taken back at once is not taken for clean memory. */
+static size_t resident_pages(const struct space_array *array) {
+    size_t page = os_page_size(), pages = 0;
+    for (size_t at = 0; at < array->mapped; at += page) {
+        unsigned char in;
+        assert_int_equal(mincore((void *)(array->base + at), page, &in), 0);
+        pages += in & 1;
+    }
+    return pages;
+}
+
+static void returns_marks(void **state) {
+    (void)state;
+    enum { COUNT = 32 << 10 };
+    static void *all[COUNT];
+    const struct space_array *marks = &heap.runs.space.marks;
+    check_nothing_is_left();
+    neap_scope scope = enter_new("marks", 0);
+    for (size_t i = 0; i < COUNT; i++)
+        all[i] = neap_malloc(NARROW_MAX);
+    size_t most = resident_pages(marks);
+    assert_true(most * os_page_size() >= (size_t)COUNT * NARROW_MAX / 32);
+    for (size_t i = 0; i < COUNT; i++)
+        neap_free(all[i]);
+    leave_and_end(scope);
+    check_nothing_is_left();
+    assert_true(resident_pages(marks) < most / 8);
+}
+
 static void what_was_taken_back_is_dirty(void **state) {
     (void)state;
     enum { BYTES = 900, LARGE = 4 << 20 };
@@ -970,6 +999,7 @@ int main(void) {
         cmocka_unit_test(survivors_share_regions),
         cmocka_unit_test(holes_are_filled_to_their_ends),
         cmocka_unit_test(returns_dead_pages),
+        cmocka_unit_test(returns_marks),
         cmocka_unit_test(what_was_taken_back_is_dirty),
         cmocka_unit_test(a_free_finds_its_region_gone),
         cmocka_unit_test(what_lies_there_is_smaller_now),
