@@ -20,7 +20,7 @@ static inline uint64_t state_of(const struct scope *scope) {
 
 static inline struct scope *scope_find(const struct scopes *scopes, uint64_t handle) {
     uint32_t number = (uint32_t)handle;
-    if (number == 0 || number > atomic_load_explicit(&scopes->made, memory_order_acquire))
+    if (number == 0 || handle >> 32 == 0 || number > atomic_load_explicit(&scopes->made, memory_order_acquire))
         return NULL;
     struct scope *scope = scope_at(scopes, number);
     return state_of(scope) >> 32 == handle >> 32 ? scope : NULL;

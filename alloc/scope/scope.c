@@ -127,11 +127,14 @@ static void close_account(struct scopes *scopes, struct scope *scope, struct loa
     label->surviving_objects += surviving.objects;
     label->peak = max_size(label->peak, counter_get(&scope->peak));
     uint32_t number = (uint32_t)scope->handle;
-    atomic_store_explicit(&scope->state, ((scope->handle >> 32) + 1) << 32, memory_order_relaxed);
+    uint64_t generation = ((scope->handle >> 32) + 1) << 32;
+    atomic_store_explicit(&scope->state, generation, memory_order_relaxed);
     scope->handle = 0;
+    counter_sub(&scopes->open, 1);
+    if (UNLIKELY(generation == 0))
+        return; /* the slot's handles are used up */
     scope->next_free = scopes->first_free;
     scopes->first_free = number;
-    counter_sub(&scopes->open, 1);
 }
 
 static enum scope_result end(struct scopes *scopes, uint64_t handle, bool destroy) {
@@ -343,11 +346,12 @@ void scopes_after_fork(struct scopes *scopes) {
 void scopes_check(struct scopes *scopes) {
     regions_check(&scopes->regions);
     lock_acquire(lock_of(scopes));
-    size_t open = 0, free_slots = 0;
+    size_t open = 0, free_slots = 0, used_up = 0;
     uint32_t made = atomic_load_explicit(&scopes->made, memory_order_relaxed);
     for (uint32_t number = 1; number <= made; number++) {
         struct scope *scope = scope_at(scopes, number);
         open += scope->handle != 0;
+        used_up += state_of(scope) >> 32 == 0;
         if (scope->handle == 0)
             continue;
         VERIFY((uint32_t)scope->handle == number && state_of(scope) >> 32 == scope->handle >> 32);
@@ -360,6 +364,6 @@ void scopes_check(struct scopes *scopes) {
     }
     for (uint32_t number = scopes->first_free; number != 0; number = scope_at(scopes, number)->next_free)
         free_slots++;
-    VERIFY(open == scopes->open && open + free_slots == made);
+    VERIFY(open == scopes->open && open + free_slots + used_up == made);
     lock_release(lock_of(scopes));
 }

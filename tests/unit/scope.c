@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "front/heap.h"
+#include "scope/inside.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -807,6 +808,23 @@ static void *stay_inside(void *argument) {
     return p;
 }
 
+static void handles_do_not_repeat(void **state) {
+    (void)state;
+    neap_scope first = create("repeats", 0);
+    uint32_t number = (uint32_t)first;
+    assert_int_equal(neap_scope_end(first), 0);
+    scope_at(&heap.scopes, number)->state = (uint64_t)UINT32_MAX << 32;
+    neap_scope last = create("repeats", 0);
+    assert_int_equal(last, (uint64_t)UINT32_MAX << 32 | number);
+    assert_int_equal(neap_scope_end(last), 0);
+    neap_scope next = create("repeats", 0);
+    assert_int_not_equal((uint32_t)next, number);
+    assert_int_equal(neap_scope_enter(last), EINVAL);
+    assert_int_equal(neap_scope_enter(number), EINVAL);
+    assert_int_equal(neap_scope_end(next), 0);
+    heap_check();
+}
+
 static void children_go_on(void **state) {
     (void)state;
     neap_scope mine = enter_new("mine", 0), theirs = create("theirs", 0);
@@ -1004,6 +1022,7 @@ int main(void) {
         cmocka_unit_test(a_free_finds_its_region_gone),
         cmocka_unit_test(what_lies_there_is_smaller_now),
         cmocka_unit_test(threads_leave_at_their_end),
+        cmocka_unit_test(handles_do_not_repeat),
         cmocka_unit_test(children_go_on),
         cmocka_unit_test(mistakes_are_told),
         cmocka_unit_test(reports_by_label),
