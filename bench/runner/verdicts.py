@@ -125,7 +125,11 @@ class Contest(NamedTuple):
 
 
 def magnitude(entry, key):
-    return float("inf") if entry["median"] is None else max(FLOORS.get(key, 0), entry["median"])
+    if entry["median"] is None:
+        return float("inf")
+    if key == "drift" and entry["interval"][0] <= 0:  # no climb, whatever its slope
+        return 0
+    return max(FLOORS.get(key, 0), entry["median"])
 
 
 def contests(summary):
