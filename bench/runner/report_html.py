@@ -63,7 +63,7 @@ def in_short(whole, parts):
     ours = ""
     if wins or losses or draws:
         ours = (
-            f"<div class='wide'><dt>{OURS} against the best other</dt><dd><span class='win'>▲ {len(wins)} better</span> "
+            f"<div><dt>{OURS} against the best other</dt><dd><span class='win'>▲ {len(wins)} better</span> "
             f"<span class='loss'>▼ {len(losses)} worse</span> <span class='even'>{len(draws)} even</span></dd>"
             "<p>in every figure of every workload, the best other being another one each time</p></div>"
         )
@@ -72,7 +72,7 @@ def in_short(whole, parts):
         return "".join(f"<li>{chip(name)}<b>{times(scores[name][at])}</b></li>" for name in names)
 
     return (
-        f"<dl class='short'><div class='wide'><dt>Taken most often</dt><dd>{chosen}</dd>"
+        f"<dl class='short'><div><dt>Taken most often</dt><dd>{chosen}</dd>"
         f"<p>least memory among those within {CPU_ALLOWANCE - 1:.0%} of the least CPU time</p></div>{ours}"
         f"<div><dt>Memory</dt><ol>{ranked(by_memory, 0)}</ol></div><div><dt>CPU time</dt><ol>{ranked(by_cpu, 1)}</ol>"
         "</div></dl>"
