@@ -228,7 +228,9 @@ def scatter_svg(points, ranges, title, x_title, y_title, width=420, height=330):
         out.append(f'<g class="{css_name(name)}">')
         if is_away:
             end = y + 3 if y < py else y - 9
-            out.append(f'<line class="lead" style="stroke:var(--c)" x1="{px:.1f}" x2="{x:.1f}" y1="{py:.1f}" y2="{end:.1f}"/>')
+            out.append(
+                f'<line class="lead" style="stroke:var(--c)" x1="{px:.1f}" x2="{x:.1f}" y1="{py:.1f}" y2="{end:.1f}"/>'
+            )
         out.append(f'<text class="note halo" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(name)}</text></g>')
     label = f"{title}: {y_title} against {x_title}"
     head = f'<svg class="scatter" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
