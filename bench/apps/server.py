@@ -16,6 +16,7 @@ UNWANTED_PREFIXES = ("LD_", "MALLOC_", "GLIBC_TUNABLES", "PYTHON", "RUBY", "GEM_
 PR_SET_PDEATHSIG = 1
 TIME_TO_STOP = 10  # seconds
 TIME_TO_START = 60
+LONG_LINE = 200  # of a server's log
 CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 
 prctl = ctypes.CDLL(None).prctl
@@ -110,9 +111,10 @@ class Child:
                     pass
 
     def last_words(self):
+        """To end a message with, which stays one line: the runner shows the last one."""
         with open(self._log, encoding="utf-8", errors="replace") as log:
-            lines = log.read().strip().splitlines()[-5:]
-        return ":\n  " + "\n  ".join(lines) if lines else " (it said nothing)"
+            lines = [line.strip()[:LONG_LINE] for line in log.read().strip().splitlines()[-3:]]
+        return "; it said: " + " / ".join(lines) if lines else " (it said nothing)"
 
     def how_it_ended(self):
         code = self.process.wait()

@@ -11,7 +11,7 @@ from .figures import of_run
 from .micro import micro_arguments, parse_micro
 from .page import Page
 from .proc import mapped_files
-from .sampler import LOOK_SECONDS, SAMPLE_SECONDS, Sampler
+from .sampler import SAMPLE_SECONDS, Sampler
 
 CANNOT_RUN_HERE = 3  # a workload's exit status
 GRACE = 30  # seconds beyond thrice its usual time, until a run is given up
@@ -73,7 +73,7 @@ class PreloadCheck:
 
 def watch(command, sampler, preload, until):
     """Returns when the command has ended, (status, error) where that is not its own doing."""
-    while not command.wait(LOOK_SECONDS):
+    while not command.wait(sampler.pause()):
         sampler.look()
         preload.look()
         if preload.taken is False:

@@ -29,7 +29,7 @@ FIGURES = (
     Figure("peak_mb", "peak R", "MB", "memory", "highest resident memory", decimals=1),
     Figure("peak_ratio", "peak R / peak L", "×", "memory", "highest resident over highest live memory"),
     Figure("overhead", "overhead", "×", "memory", "∫(R−L)dt / ∫L dt: resident memory beyond what is live"),
-    Figure("trough_p50", "trough p50", "×", "memory", "median of R/L in the low-traffic windows"),
+    Figure("trough_p50", "trough p50", "×", "memory", "median of R/L in the low-traffic windows, weighted by time"),
     Figure("trough_p99", "trough p99", "×", "memory", "99th percentile of R/L in the low-traffic windows"),
     Figure(
         "idle_1s_mb",
@@ -56,7 +56,7 @@ FIGURES = (
         "KB/cycle",
         "drift",
         "Theil–Sen slope of each cycle's least R−L, after warm-up; counted "
-        "as a climb only where its 95 % interval lies above 0",
+        "as a climb only where its 95 % interval lies above 0 and it is a page or more",
         decimals=1,
     ),
     Figure("cpu_s", "CPU", "s", "cost", "CPU time, user and system"),
@@ -125,8 +125,10 @@ def memory_figures(curves):
     if live > 0:
         found["peak_ratio"] = peak / max(curves.l)
         found["overhead"] = integral(curves.t, curves.beyond) / live
-    ratios = [
-        r / l for at, (r, l) in enumerate(zip(curves.r, curves.l)) if l > 0 and curves.phase_name(at).startswith("low")
+    ratios = [  # each holds until the next sample; they are denser where memory is on its way
+        (r / l, after - t)
+        for at, (r, l, t, after) in enumerate(zip(curves.r, curves.l, curves.t, curves.t[1:]))
+        if l > 0 and curves.phase_name(at).startswith("low")
     ]
     if ratios:
         found["trough_p50"], found["trough_p99"] = percentile(ratios, 0.5), percentile(ratios, 0.99)

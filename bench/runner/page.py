@@ -51,6 +51,11 @@ class Page:
         """The number alone, for those who look often."""
         return struct.unpack_from("<I", self._map, 8)[0]
 
+    def glance(self):
+        """(phase, done, live bytes, operations)"""
+        phase, done, live, _, operations = struct.unpack_from("<2I3Q", self._map, 8)
+        return phase, done, live, operations
+
     def pid_of_interest(self):
         return struct.unpack_from("<Q", self._map, 72)[0]
 

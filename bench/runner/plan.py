@@ -20,8 +20,8 @@ class Profile(NamedTuple):
 
 QUICKLY = {"scenario": "quick", "app": "quick", "micro": "quick"}
 PROFILES = {
-    "quick": Profile(QUICKLY, {"scenario": 1, "app": 1, "micro": 1}, 125, False, 3, False, False),
-    "standard": Profile(QUICKLY, {"scenario": 2, "app": 1, "micro": 1}, 1150, True, None, False, False),
+    "quick": Profile(QUICKLY, {"scenario": 1, "app": 1, "micro": 1}, 125, False, 1.5, False, False),
+    "standard": Profile(QUICKLY, {"scenario": 2, "app": 1, "micro": 1}, 1210, True, None, False, False),
     "full": Profile(
         {"scenario": "full", "app": "full", "micro": "full"},
         {"scenario": 5, "app": 3, "micro": 3},
@@ -39,6 +39,7 @@ PREFERRED = (
     "py-burst+malloc",
     "burst",
     "idle-threads",
+    "long-conn-all+malloc",
     "connection-staircase",
     "redis-mixed",
     "requests-1",
@@ -50,7 +51,6 @@ PREFERRED = (
     "steady-churn",
     "ruby-puma",
     "client-churn-each+malloc",
-    "long-conn-all+malloc",
     "growing-buffers",
     "session-dict+malloc",
     "tcp-conn-threads",

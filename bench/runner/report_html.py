@@ -124,7 +124,7 @@ def matrix(whole, parts, names):
         "<p class='note'>Large: mean resident memory, times the least of the row; the stronger the colour, the "
         "more. Small: CPU time, times the "
         f"least. Framed: the one to take, least memory among those within {CPU_ALLOWANCE - 1:.0%} of the least CPU "
-        "time. "
+        "time, as far as the spread of the runs can tell. "
         "<em class='climbs'>climbs</em>: memory rises from cycle to cycle though the work does not.</p>"
     )
 

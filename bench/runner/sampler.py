@@ -1,35 +1,43 @@
 """Samples a workload's page and the memory of its processes together.
 
-Three rhythms keep the cost below 2 % of a CPU whatever the size of the heap: the page is looked at every 20 ms;
-/proc/PID/status and stat are read every 50 ms (RssAnon counts every anonymous page, also those under MADV_FREE);
-smaps_rollup, where the kernel walks the page tables, is read as often as 0.6 % of a CPU allows. What the walk found to
-be shared between processes is taken off each sample.
+Three rhythms keep the cost below 2 % of a CPU whatever the size of the heap. Every 20 ms the page and /proc/PID/statm are
+glanced at (every anonymous page counts there, also those under MADV_FREE), which is kept where memory is on its way; so a
+sample every 50 ms, which also has CPU time and faults, suffices else. smaps_rollup, where the kernel walks the page tables,
+is read as often as 0.4 % of a CPU allows. What the walk found to be shared between processes is taken off each sample.
 """
 
 import time
+from typing import NamedTuple
 
 from .proc import NO_ROLLUP, Tree
 
 LOOK_SECONDS = 0.02
 SAMPLE_SECONDS = 0.05
-WALK_SHARE = 0.006
+WORTH_KEEPING = 0.01  # of the greatest memory so far: a change between two samples that a straight line would hide
+WALK_SHARE = 0.004
 TRIES = 3  # for a sample that lies within one phase
-COLUMNS = (
-    "t",  # seconds since the command was started
-    "phase",  # index into the phases
-    "live",  # bytes, as the page says
-    "operations",
-    "resident",  # bytes: anonymous and shared memory and swap of all processes, as Pss
-    "pss",  # bytes, of the last walk, as are the next three
-    "lazy_free",
-    "huge",
-    "mappings",
-    "rss",
-    "cpu",  # seconds
-    "faults",
-    "threads",
-    "processes",
-)
+
+
+class Row(NamedTuple):
+    """One sample. From pss on it is what was found last, a walk or a sample ago."""
+
+    t: float  # seconds since the command was started
+    phase: int  # index into the phases
+    live: int  # bytes, as the page says
+    operations: int
+    resident: int  # bytes: anonymous and shared memory and swap of all processes, as Pss
+    pss: int  # bytes, of the last walk, as are the next three
+    lazy_free: int
+    huge: int
+    mappings: int
+    rss: int
+    cpu: float  # seconds
+    faults: int
+    threads: int
+    processes: int
+
+
+COLUMNS = Row._fields
 
 
 class Sampler:
@@ -45,6 +53,7 @@ class Sampler:
         self._phase = 0
         self._next_sample = self._next_walk = started
         self._rollup, self._mappings = NO_ROLLUP, 0
+        self._row, self._glanced, self._most = None, None, 0
         self._cpu_before = time.thread_time()
 
     def close(self):
@@ -54,10 +63,15 @@ class Sampler:
         """Of one CPU, what we have used since we began."""
         return (time.thread_time() - self._cpu_before) / max(1e-9, time.monotonic() - self._started)
 
+    def pause(self):
+        """Seconds until the next look. To wake up costs most of it: in silence nothing is fast."""
+        return self._interval if self.state.phase_name.startswith("silent") else LOOK_SECONDS
+
     def look(self):
-        """Takes what is due. To be called every LOOK_SECONDS."""
+        """Takes what is due."""
         now = time.monotonic()
         if self._page.phase() == self._phase and now < self._next_sample:
+            self._glance(now)
             return
         pid = self._page.pid_of_interest()
         if pid and pid != self._tree.root:
@@ -66,6 +80,36 @@ class Sampler:
             self._next_walk = now
         self._sample(now)
         self._next_sample = max(self._next_sample + self._interval, now)
+
+    def _glance(self, now):
+        """Keeps live and resident bytes where they have changed since the last row, and those just before the change."""
+        _, _, live, operations = self._page.glance()
+        resident = self._resident(self._tree.each(lambda process: process.memory()[0]))
+        if not self._row or not resident or self._page.glance()[:2] != (self._phase, False):
+            return
+        row = self._row._replace(t=self._time(now), live=live, operations=operations, resident=resident)
+        change = max(abs(row.live - self._row.live), abs(row.resident - self._row.resident))
+        if change <= self._most * WORTH_KEEPING:
+            self._glanced = row
+            return
+        if self._glanced:
+            self._keep(self._glanced)
+        self._keep(row)
+
+    def _time(self, now):
+        return round(now - self._started, 4)
+
+    def _resident(self, anonymous):
+        """Of all processes, 0 where none is left."""
+        if not anonymous:
+            return 0
+        return max(0, sum(anonymous) - self._rollup.shared_anonymous) + self._rollup.elsewhere
+
+    def _keep(self, row):
+        for name, value in zip(COLUMNS, row):
+            self.samples[name].append(value)
+        self._row, self._glanced = row, None
+        self._most = max(self._most, row.live, row.resident)
 
     def _note_phase(self, now):
         if self.state.phase != self._phase:
@@ -96,25 +140,24 @@ class Sampler:
             return
         if now >= self._next_walk:
             self._walk()
-        anonymous = sum(each.anonymous for each in counts)
-        row = (
-            round(now - self._started, 4),
-            len(self.phases) - 1,
-            self.state.live_bytes,
-            self.state.operations,
-            max(0, anonymous - self._rollup.shared_anonymous) + self._rollup.elsewhere,
-            self._rollup.pss,
-            self._rollup.lazy_free,
-            self._rollup.huge,
-            self._mappings,
-            sum(each.resident for each in counts),
-            round(sum(each.cpu_seconds for each in counts), 2),
-            sum(each.faults for each in counts),
-            sum(each.threads for each in counts),
-            len(counts),
+        self._keep(
+            Row(
+                self._time(now),
+                len(self.phases) - 1,
+                self.state.live_bytes,
+                self.state.operations,
+                self._resident([each.anonymous for each in counts]),
+                self._rollup.pss,
+                self._rollup.lazy_free,
+                self._rollup.huge,
+                self._mappings,
+                sum(each.resident for each in counts),
+                round(sum(each.cpu_seconds for each in counts), 2),
+                sum(each.faults for each in counts),
+                sum(each.threads for each in counts),
+                len(counts),
+            )
         )
-        for name, value in zip(COLUMNS, row):
-            self.samples[name].append(value)
 
     def _walk(self):
         before = time.thread_time()

@@ -11,10 +11,14 @@ def median(values):
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def percentile(values, share):
-    """The least value that is not below `share` of all."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+def percentile(weighed, share):
+    """Of (value, weight) pairs the least value that, with those below it, has that share of the weight."""
+    left = share * sum(weight for _, weight in weighed) * (1 - 1e-9)
+    for value, weight in sorted(weighed):
+        left -= weight
+        if left <= 0:
+            return value
+    return max(weighed)[0]
 
 
 def geometric_mean(values):

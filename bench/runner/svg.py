@@ -26,8 +26,8 @@ text.name{font-weight:600;font-size:12px;fill:var(--ink)} text.note{font-size:10
 .grid{stroke:var(--line);stroke-width:1} .axis{stroke:var(--ink-3);stroke-width:1}
 .live{fill:none;stroke:var(--ink);stroke-width:1.2;stroke-dasharray:4 3}
 .silent{fill:var(--shade)} .run{fill:none;stroke-width:1;opacity:.45} .main{fill:none;stroke-width:1.8}
-text.halo{fill:var(--ink);stroke:var(--paper);stroke-width:3px;paint-order:stroke}
-.area{stroke:none;opacity:.14} .dot{stroke:var(--paper);stroke-width:1.5} .err{stroke-width:1.4;opacity:.55}
+text.halo{fill:var(--c);font-weight:600;stroke:var(--paper);stroke-width:3px;paint-order:stroke}
+.area{stroke:none;opacity:.14} .dot{stroke:var(--paper);stroke-width:1.5} .err{stroke-width:1.4;opacity:.55} .lead{stroke-width:1}
 """
 LIGHT = "--paper:#fff;--ink:#15202b;--ink-2:#4a5663;--ink-3:#9aa5b1;--line:#e3e8ed;--shade:#eef2f6"
 DARK = "--paper:#12171d;--ink:#eef2f6;--ink-2:#aeb9c5;--ink-3:#66727f;--line:#29323c;--shade:#1c242d"
@@ -156,17 +156,17 @@ def overlap(a, b):
 
 
 def label_places(dots):
-    """Where the names of dots stand so that none lies on another or on a dot: [(name, x, y, anchor)]."""
+    """Where the names of dots stand so that none lies on another or on a dot: [(name, x, y, anchor, is_away)]."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in dots]
     placed = []
     for name, x, y in dots:
-        width = 6.2 * len(name)
+        width = 6.6 * len(name)
         spots = [(x + 9, y + 4, "start", 0), (x - 9, y + 4, "end", width)]
         spots += [(x, y + dy, "middle", width / 2) for dy in (-10, 18, -23, 31, -36, 44)]
         boxes = [(sx - left, sy - 10, sx - left + width, sy + 3) for sx, sy, _, left in spots]
         free = next((n for n, box in enumerate(boxes) if not any(overlap(box, other) for other in taken)), 0)
         taken.append(boxes[free])
-        placed.append((name, *spots[free][:3]))
+        placed.append((name, *spots[free][:3], free > 1))
     return placed
 
 
@@ -224,10 +224,14 @@ def scatter_svg(points, ranges, title, x_title, y_title, width=420, height=330):
             f'<circle class="dot" style="fill:var(--c)" cx="{px:.1f}" cy="{py:.1f}" r="5.5"/></g>'
         )
         dots.append((name, px, py))
-    out += [
-        f'<text class="note halo" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(name)}</text>'
-        for name, x, y, anchor in label_places(dots)
-    ]
+    for (name, px, py), (_, x, y, anchor, is_away) in zip(dots, label_places(dots)):
+        out.append(f'<g class="{css_name(name)}">')
+        if is_away:
+            end = y + 3 if y < py else y - 9
+            out.append(
+                f'<line class="lead" style="stroke:var(--c)" x1="{px:.1f}" x2="{x:.1f}" y1="{py:.1f}" y2="{end:.1f}"/>'
+            )
+        out.append(f'<text class="note halo" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(name)}</text></g>')
     label = f"{title}: {y_title} against {x_title}"
     head = f'<svg class="scatter" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
     return head + "".join(out) + "</svg>"

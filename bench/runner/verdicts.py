@@ -11,6 +11,7 @@ CPU_ALLOWANCE = 1.15  # of the least CPU time, for an allocator that is to be ta
 NOISE_OF_ONE = 0.05  # of a CPU time that was measured once, in either direction
 FLOOR = {MEMORY: 1.0, COST: 0.05}  # MB and seconds below which nobody is told from another
 SLOW = 1.5  # times the least CPU time
+LEAST_CLIMB = 4.1  # KB a cycle: less than a page is the noise of samples
 CONTESTED = (
     "mean_mb",
     "peak_mb",
@@ -36,7 +37,6 @@ FLOORS = {
     "idle_10s_mb": 1,
     "idle_60s_mb": 1,
     "giveback_s": 0.2,
-    "drift": 1,
     "cpu_s": 0.02,
     "faults_per_1000": 0.01,
     "madvise_per_1000": 0.01,
@@ -59,11 +59,15 @@ def ratios(rows, key):
     return {name: value / least for name, value in values.items()}
 
 
+def is_climb(drift):
+    return drift["interval"][0] > 0 and drift["median"] >= LEAST_CLIMB
+
+
 def flags_of(figures, cpu_ratio):
     """What somebody who runs a server has to know, as short sentences."""
     found = []
     drift = figures.get("drift")
-    if drift and drift["interval"][0] > 0 and drift["median"] >= 1:
+    if drift and is_climb(drift):
         found.append(f"climbs {drift['median']:,.0f} KB a cycle")
     back = figures.get("giveback_s")
     if back and back["median"] is None:
@@ -125,7 +129,11 @@ class Contest(NamedTuple):
 
 
 def magnitude(entry, key):
-    return float("inf") if entry["median"] is None else max(FLOORS.get(key, 0), entry["median"])
+    if entry["median"] is None:
+        return float("inf")
+    if key == "drift" and not is_climb(entry):
+        return 0
+    return max(FLOORS.get(key, 0), entry["median"])
 
 
 def contests(summary):

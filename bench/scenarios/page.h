@@ -18,7 +18,7 @@ struct page {
     uint64_t live_bytes; /* asked for and not freed; a thread tells of at most 64 calls at once */
     uint64_t live_objects;
     uint64_t operations;      /* calls of malloc, realloc and free */
-    uint64_t floor_bytes;     /* of the pages that held a live byte when the last phase ended; 0: not known */
+    uint64_t floor_bytes;     /* of the pages that hold a live byte at the last allocator call; 0: not known */
     uint64_t floor_live;      /* live_bytes then */
     uint64_t last_call_ns;    /* CLOCK_MONOTONIC of the last call before a silent phase */
     uint64_t p999_ns;         /* p99.9 of malloc until its first byte is written; 0: not known */

@@ -116,15 +116,20 @@ void population_churn(struct population *population, uint64_t bytes, uint64_t le
         population_add_drawn(population, sizes, random);
 }
 
-struct population_sum population_sum(void) {
-    struct population_sum sum = {0};
+uint64_t population_live(void) {
+    uint64_t live = 0;
+    for (struct population *population = all; population != NULL; population = population->next)
+        for (size_t i = 0; i < population_count(population); i++)
+            live += population_at(population, i)->size;
+    return live;
+}
+
+uint64_t population_floor(void) {
     floor_begin();
     for (struct population *population = all; population != NULL; population = population->next)
         for (size_t i = 0; i < population_count(population); i++) {
             const struct object *object = population_at(population, i);
-            sum.live += object->size;
             floor_add((uintptr_t)object->start, object->size);
         }
-    sum.floor = floor_bytes();
-    return sum;
+    return floor_bytes();
 }

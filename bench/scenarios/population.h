@@ -67,9 +67,8 @@ void population_level(struct population *population, uint64_t bytes, struct size
 void population_churn(struct population *population, uint64_t bytes, uint64_t level, struct sizes sizes,
                       struct random *random);
 
-/* Over all populations, for the phases' ends: bytes asked for, and the page floor. */
-struct population_sum {
-    uint64_t live, floor;
-} population_sum(void);
+/* Over all populations: bytes asked for, and those of the pages that hold one of them. */
+uint64_t population_live(void);
+uint64_t population_floor(void);
 
 #endif

@@ -125,9 +125,18 @@ void scenario_connection_staircase(struct run *run) {
 }
 
 /* Thirty-two buffers that grow by half again with each read, at the same time, to between 0.5 and 4 MiB, with
- * small objects in between. Six of each cycle's are kept until the next one's are complete. */
+ * small objects in between; when all are complete there is a moment of work on them. Six of each cycle's are kept
+ * until the next one's are complete. */
 void scenario_growing_buffers(struct run *run) {
-    enum { BUFFERS_AT_ONCE = 32, KEPT = 6, FIRST_SIZE = 4096, CYCLES_IN_3_S = 10, STEPS = 18, SMALL = 200 };
+    enum {
+        BUFFERS_AT_ONCE = 32,
+        KEPT = 6,
+        FIRST_SIZE = 4096,
+        CYCLES_IN_3_S = 10,
+        STEPS = 18,
+        WORK = 5,
+        SMALL = 200
+    };
     unsigned cycles = CYCLES_IN_3_S * run->ticks / (3 * TICKS_PER_SECOND), cycle_ticks = run->ticks / cycles;
     size_t most = run_scaled(run, 4 * MIB), least = most / 8 + FIRST_SIZE;
     struct population buffers, kept, small;
@@ -153,6 +162,8 @@ void scenario_growing_buffers(struct run *run) {
                 population_add_drawn(&small, web, &run->random);
             run_tick(run);
         }
+        for (unsigned tick = 0; tick < WORK; tick++)
+            run_tick(run);
         population_clear(&kept);
         for (unsigned i = 0; i < KEPT; i++)
             population_move_oldest(&buffers, &kept);

@@ -36,21 +36,25 @@ static void begin_phase(const char *name) {
     PAGE_STORE(phase, PAGE_LOAD(phase) + 1);
 }
 
+static void count_floor(void) {
+    PAGE_STORE(floor_bytes, population_floor());
+    PAGE_STORE(floor_live, PAGE_LOAD(live_bytes));
+}
+
 /* Live bytes are known twice, from the calls and from the tables: where they differ, all figures would be wrong.
  */
 static void end_phase(void) {
     heap_settle();
-    struct population_sum sum = population_sum();
-    uint64_t live = PAGE_LOAD(live_bytes);
-    if (sum.live != live)
+    uint64_t live = PAGE_LOAD(live_bytes), in_tables = population_live();
+    if (in_tables != live)
         stop(STATUS_FAILED, "phase %s: %" PRIu64 " bytes live by the calls, %" PRIu64 " by the tables",
-             page->phase_name, live, sum.live);
-    PAGE_STORE(floor_bytes, sum.floor);
-    PAGE_STORE(floor_live, live);
+             page->phase_name, live, in_tables);
     PAGE_STORE(p999_ns, latency_p999());
-    if (!page_is_shared())
-        say("%-12s live %" PRIu64 " bytes in %" PRIu64 " objects, %" PRIu64 " operations, page floor %" PRIu64,
-            page->phase_name, live, PAGE_LOAD(live_objects), PAGE_LOAD(operations), sum.floor);
+    if (page_is_shared())
+        return;
+    count_floor();
+    say("%-12s live %" PRIu64 " bytes in %" PRIu64 " objects, %" PRIu64 " operations, page floor %" PRIu64,
+        page->phase_name, live, PAGE_LOAD(live_objects), PAGE_LOAD(operations), PAGE_LOAD(floor_bytes));
 }
 
 static void wait_ms(const struct run *run, unsigned ms) {
@@ -60,16 +64,15 @@ static void wait_ms(const struct run *run, unsigned ms) {
 
 void run_start(struct run *run) {
     latency_begin();
+    count_floor(); /* what it maps is there from now on */
     begin_phase("start");
     wait_ms(run, START_MS);
-    run->due = now_ns() + TICK_MS * NS_PER_MS;
+    run->begun = now_ns();
 }
 
 void run_phase(struct run *run, const char *name) {
-    uint64_t before = now_ns();
     end_phase();
     begin_phase(name);
-    run->due += now_ns() - before; /* the count of pages is no work of the scenario's */
 }
 
 void run_phase_number(struct run *run, const char *name, unsigned number) {
@@ -83,20 +86,15 @@ void run_tick(struct run *run) {
     run->ticks_done++;
     double progress = (double)run->ticks_done / run->ticks;
     __atomic_store(&page->progress, &progress, __ATOMIC_RELAXED);
-    if (!run->profile->is_paced)
-        return;
-    uint64_t now = now_ns();
-    if (now < run->due)
-        sleep_until_ns(run->due);
-    else
-        run->due = now; /* late: what follows keeps its own time */
-    run->due += TICK_MS * NS_PER_MS;
+    if (run->profile->is_paced)
+        sleep_until_ns(run->begun + (uint64_t)run->ticks_done * TICK_MS * NS_PER_MS);
 }
 
 void run_silence(struct run *run) {
     heap_settle();
     uint64_t operations = PAGE_LOAD(operations);
     PAGE_STORE(last_call_ns, now_ns());
+    count_floor(); /* once: at every phase's end it would be the better part of some scenarios' work */
     run_phase(run, run->profile->silent_name);
     wait_ms(run, run->profile->silent_ms);
     end_phase();

@@ -1,9 +1,10 @@
 /* One run of a scenario: its phases on the page, and its time.
  *
  * A scenario's work is cut into ticks of 10 ms. What happens in a tick depends on the seed and the scale alone;
- * what is left of the 10 ms is slept. So live bytes are the same curve over time under every allocator that is
- * fast enough, and an allocator has the pauses that it has in a server with CPU to spare. One that is too slow is
- * late, and takes longer. */
+ * what is left of the 10 ms is slept. A tick begins so many times 10 ms after the first, however long those before
+ * it took: who is late sleeps less until he is not. So live bytes are the same curve over time under every
+ * allocator that is fast enough, and an allocator has the pauses that it has in a server with CPU to spare. One
+ * that is too slow takes longer. */
 #ifndef BENCH_RUN_H
 #define BENCH_RUN_H
 
@@ -34,7 +35,7 @@ struct run {
     struct random random; /* the main thread's */
     unsigned ticks;       /* of all the scenario's work */
     unsigned ticks_done;
-    uint64_t due; /* end of the tick that runs */
+    uint64_t begun; /* when the first tick began */
 };
 
 /* What an amount at scale 1 is in this run; at least 1. */

@@ -40,8 +40,15 @@ class Memory(unittest.TestCase):
         self.assertAlmostEqual(figure["overhead"], (1 + 4) / (4 + 16))
 
     def test_only_low_windows_count_for_the_trough(self):
-        points = [(0, 0, 0, 0), (1, 1, 90, 10), (2, 2, 20, 10), (3, 2, 40, 10), (4, 2, 30, 10)]
-        figure = found(points, [[0, "start"], [1, "high"], [2, "low-1"]])
+        points = [(0, 0, 0, 0), (1, 1, 90, 10), (2, 2, 20, 10), (3, 2, 40, 10), (5, 2, 30, 10), (8, 3, 90, 10)]
+        figure = found(points, [[0, "start"], [1, "high"], [2, "low-1"], [8, "silent"]])
+        self.assertAlmostEqual(figure["trough_p50"], 3)
+        self.assertAlmostEqual(figure["trough_p99"], 4)
+
+    def test_the_trough_is_weighted_by_time(self):
+        """Five samples of half a second in all, where memory falls, and one that holds for two."""
+        points = [(0, 0, 0, 0), *((1 + n / 10, 1, 40, 10) for n in range(5)), (1.5, 1, 30, 10), (3.5, 2, 90, 10)]
+        figure = found(points, [[0, "start"], [1, "low-1"], [3.5, "silent"]])
         self.assertAlmostEqual(figure["trough_p50"], 3)
         self.assertAlmostEqual(figure["trough_p99"], 4)
 

@@ -25,6 +25,7 @@ MODULES = (
     "sampler_test",
     "known_answers_test",
     "report_test",
+    "document_test",
     "bad_input_test",
     "interruption_test",
 )

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 import support
 from runner import page, proc
@@ -124,6 +125,32 @@ class PhaseChange(unittest.TestCase):
                 sampler._sample(time.monotonic())
         self.assertEqual(sampler.samples["resident"], [10, 999, 999])
         self.assertEqual(sampler.samples["phase"], [0, 1, 1])
+
+
+class Glance(unittest.TestCase):
+    """Between two samples, memory and live bytes are kept where they move, and nowhere else."""
+
+    def looks(self, memory):
+        """The resident bytes that are kept of such memory at one look after another, of which the first is a sample."""
+        with tempfile.TemporaryDirectory() as directory, page.Page(os.path.join(directory, "page")) as shared:
+            sampler = Sampler(shared, os.getpid(), time.monotonic(), interval=1000)
+            self.addCleanup(sampler.close)
+            process = unittest.mock.Mock()
+            sampler._tree.each, sampler._walk = lambda read: [read(process)], lambda: None
+            for anonymous in memory:
+                process.counts.return_value = proc.Counts(anonymous, anonymous, 0, 0, 1)
+                process.memory.return_value = (anonymous, anonymous)
+                sampler.look()
+        return sampler.samples["resident"]
+
+    def test_a_ramp_is_kept(self):
+        self.assertEqual(self.looks([100, 120, 140, 160]), [100, 120, 140, 160])
+
+    def test_what_stays_is_not(self):
+        self.assertEqual(self.looks([1000, 1000, 1001, 1000, 1002]), [1000])
+
+    def test_a_step_begins_where_it_began(self):
+        self.assertEqual(self.looks([1000, 1000, 1001, 1500, 1500]), [1000, 1001, 1500])
 
 
 class Cost(unittest.TestCase):

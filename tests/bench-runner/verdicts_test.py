@@ -72,6 +72,20 @@ class Contests(unittest.TestCase):
         _, losses, _ = verdicts.contests({"w": {"neap": {"giveback_s": never}, "a": {"giveback_s": entry(3, 3, 3)}}})
         self.assertEqual([each.figure for each in losses], ["giveback_s"])
 
+    def test_a_drift_counts_where_it_is_a_climb(self):
+        def drift(slope, least, most):
+            return {"drift": {**entry(slope), "interval": [least, most]}}
+
+        noise, fall, climb = drift(170, -20, 300), drift(-25, -40, -10), drift(400, 300, 500)
+        self.assertEqual(verdicts.flags_of(climb, 1), ["climbs 400 KB a cycle"])
+        for flat in (noise, fall, drift(2, 1, 3)):  # the last is less than a page
+            self.assertEqual(verdicts.flags_of(flat, 1), [])
+        self.assertEqual([len(each) for each in verdicts.contests({"w": {"neap": noise, "a": fall}})], [0, 0, 1])
+        _, losses, _ = verdicts.contests({"w": {"neap": climb, "a": fall}})
+        self.assertEqual([each.ratio for each in losses], [None])
+        wins, _, _ = verdicts.contests({"w": {"neap": climb, "a": drift(800, 700, 900)}})
+        self.assertEqual([each.ratio for each in wins], [0.5])
+
 
 if __name__ == "__main__":
     unittest.main()

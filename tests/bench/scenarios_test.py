@@ -8,6 +8,7 @@ import concurrent.futures
 import json
 import mmap
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -227,6 +228,27 @@ class Time(unittest.TestCase):
                     self.assertTrue(-0.01 - waited < begun < 0.2 + waited, f"last call {begun} s before the silence")
                     progress = [state["progress"] for _, state in seen]
                     self.assertEqual(progress, sorted(progress))
+
+    def test_who_was_stopped_catches_up(self):
+        """Half a second in which nothing runs does not move what comes after."""
+        with tempfile.TemporaryDirectory() as directory:
+            page, began, before = Page(directory), {}, waits_of(os.getpid())
+            process = subprocess.Popen([ARGUMENTS.scenarios, "--run", "burst", "--scale", SCALE],
+                                       env={**os.environ, "NEAP_BENCH_PAGE": page.path})
+            stopped, waits = None, {}
+            while process.poll() is None:
+                now, name = time.monotonic(), page.read()["phase_name"]
+                began.setdefault(name, now)
+                if name == "peak" and stopped is None:
+                    stopped = now
+                    process.send_signal(signal.SIGSTOP)
+                if stopped and now > stopped + 0.5:
+                    process.send_signal(signal.SIGCONT)
+                waits.update(waits_of(process.pid))
+                time.sleep(0.005)
+            self.assertEqual(process.returncode, 0)
+        waited = sum(waits.values()) + sum(waits_of(os.getpid()).values()) - sum(before.values())
+        self.assertAlmostEqual(began["silent"] - began["warm"], 3, delta=0.2 + waited)
 
 
 class BadArguments(unittest.TestCase):
