@@ -35,6 +35,8 @@ static bool make(void) {
     bins_init(&heap.bins, &heap.runs);
     caches_init(&heap.caches, &heap.bins);
     scopes_init(&heap.scopes, &heap.caches);
+    if (heap.options.scope_survivors != 0 && !survivors_init(&heap.scopes, heap.options.scope_survivors))
+        os_say("no memory for scope_survivors (ignored)");
     uintptr_t loader_end;
     os_loader_range(&heap.loader, &loader_end);
     heap.loader_bytes = loader_end - heap.loader;
@@ -117,6 +119,8 @@ static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, c
         p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);
         if (UNLIKELY(p == NULL && !over_limit) && give_back(size, alignment))
             p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);
+        if (UNLIKELY(thread_scope->until_sample != SIZE_MAX && p != NULL))
+            survivors_note(&heap.scopes, thread_scope, p, size, caller);
         heap_settle(caller, false);
     }
     if (UNLIKELY(p == NULL))
@@ -125,7 +129,9 @@ static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, c
 }
 
 static void *alloc_scoped(size_t size, size_t alignment, bool zero, const void *caller) {
-    void *p = alignment <= CLASS_GRAIN ? scope_bump(&heap.runs.space, thread_scope, size) : NULL;
+    void *p = NULL;
+    if (LIKELY(thread_recent != NULL && alignment <= CLASS_GRAIN)) /* without one, what survives may be sampled */
+        p = scope_bump(&heap.runs.space, thread_scope, size);
     if (UNLIKELY(p == NULL))
         return alloc_in_scope(size, alignment, zero, caller);
     return UNLIKELY(zero) ? memset(p, 0, size) : p;
@@ -319,7 +325,10 @@ __attribute__((constructor(101))) static void start(void) {
 __attribute__((destructor)) static void finish(void) {
     if (!heap_is_made() || heap_is_interrupted())
         return;
-    if (heap.options.stats_exit)
+    if (heap.options.stats_exit) {
         neap_malloc_stats();
+        if (heap.scopes.labels.used > 0)
+            neap_scope_report(stderr);
+    }
     cache_flush(&heap.caches);
 }

@@ -31,8 +31,10 @@ static void *resize_large(void *p, size_t usable, size_t size, const void *calle
     uint64_t scope = scope_detach_large(&heap.scopes, p);
     bool fits = size <= usable || scope == 0 || scope_has_room(&heap.scopes, scope, size);
     void *resized = fits ? large_resize(&heap.runs, p, size) : NULL;
-    if (scope != 0)
+    if (scope != 0) {
         scope_attach_large(&heap.scopes, scope, resized != NULL ? resized : p);
+        survivors_move(&heap.scopes, scope, p, resized != NULL ? resized : p);
+    }
     heap_settle(caller, false);
     return resized;
 }

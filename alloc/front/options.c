@@ -63,6 +63,15 @@ static bool parse_scope(const char *value, bool *out) {
     return *out || strcmp(value, "off") == 0;
 }
 
+/* Bytes from 1 to 1 GiB. */
+static bool parse_survivors(const char *value, size_t *out) {
+    size_t n = 0;
+    if (strcmp(value, "off") != 0 && (!parse_number(value, &n) || n < 1 || n > (1 << 30)))
+        return false;
+    *out = n;
+    return true;
+}
+
 /* The parsed value reaches *options only if it is good. */
 static const char *apply(struct options *options, const char *key, const char *value) {
     struct options parsed = *options;
@@ -79,6 +88,8 @@ static const char *apply(struct options *options, const char *key, const char *v
         good = parse_thp(value, &parsed.thp_system);
     else if (strcmp(key, "scope") == 0)
         good = parse_scope(value, &parsed.scope_thread);
+    else if (strcmp(key, "scope_survivors") == 0)
+        good = parse_survivors(value, &parsed.scope_survivors);
     else if (strcmp(key, "page_size") == 0)
         good = parse_page_size(value, &parsed.page_size);
     else

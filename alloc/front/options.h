@@ -8,13 +8,15 @@
 #include <stddef.h>
 
 struct options {
-    bool sized_check;      /* sized_check:on|off: verify what sized free and delete say */
-    bool stats_exit;       /* stats_exit:on|off: print malloc_stats at exit */
-    bool scavenger;        /* scavenger:on|off: a thread may return what is free */
-    size_t purge_permille; /* purge_cpu:N: percent, to a tenth: CPU time for what is returned too early */
-    bool thp_system;       /* thp:never|system: huge pages for the heap as the system has it for others */
-    bool scope_thread;     /* scope:thread|off: every thread but the first is a scope */
-    size_t page_size;      /* page_size:N: for tests: pretend that pages are as large; power of two, to 64 KiB */
+    bool sized_check;       /* sized_check:on|off: verify what sized free and delete say */
+    bool stats_exit;        /* stats_exit:on|off: print malloc_stats at exit */
+    bool scavenger;         /* scavenger:on|off: a thread may return what is free */
+    size_t purge_permille;  /* purge_cpu:N: percent, to a tenth: CPU time for what is returned too early */
+    bool thp_system;        /* thp:never|system: huge pages for the heap as the system has it for others */
+    bool scope_thread;      /* scope:thread|off: every thread but the first is a scope */
+    size_t scope_survivors; /* scope_survivors:N|off: of what outlives its scope, the stack of one in N bytes; 0:
+                               off */
+    size_t page_size;       /* page_size:N: for tests: pretend that pages are as large; power of two, to 64 KiB */
 };
 
 struct options options_default(void);

@@ -58,7 +58,7 @@ PUBLIC int neap_scope_set_label(neap_scope scope, const char *label) {
 
 PUBLIC void *neap_scope_malloc(neap_scope scope, size_t size) {
     void *p = NULL;
-    enum scope_result result = scope_malloc(&heap.scopes, scope, size, &p);
+    enum scope_result result = scope_malloc(&heap.scopes, scope, size, CALLER, &p);
     if (LIKELY(result == SCOPE_OK))
         heap_settle(CALLER, false);
     else
@@ -94,6 +94,35 @@ PUBLIC void neap_exempt_end(int token) {
     scope_exempt_end(&heap.scopes, token != 0);
 }
 
+/* One frame as sanitizers write it, so that their tools can read it too. */
+static void print_frame(FILE *out, size_t number, uintptr_t address) {
+    struct os_module module;
+    fprintf(out, "    #%zu %#zx", number, (size_t)address);
+    if (os_module_of(address, &module)) {
+        fprintf(out, " (%s+%#zx)", module.path, (size_t)(address - module.bias));
+        for (size_t i = 0; i < module.build_id_bytes; i++)
+            fprintf(out, "%s%02x", i == 0 ? " (BuildId: " : "", module.build_id[i]);
+        fprintf(out, module.build_id_bytes > 0 ? ")\n" : "\n");
+    } else {
+        fprintf(out, " (?)\n");
+    }
+}
+
+static void report_survivors(FILE *out) {
+    struct survivor_site site;
+    fprintf(out,
+            "\nsurviving bytes    objects     samples  label, and who allocated it; a sample in about %zu bytes\n",
+            heap.scopes.survivors.interval);
+    for (size_t at = SURVIVOR_SITES; survivors_next(&heap.scopes, &site, &at);) {
+        fprintf(out, "%15.0f %10.0f %11zu  %s\n", site.bytes, site.objects, site.samples, site.label->text);
+        for (size_t i = 0; i < site.stack.depth; i++)
+            print_frame(out, i, site.stack.address[i]);
+    }
+    size_t lost = counter_get(&heap.scopes.survivors.lost);
+    if (lost > 0)
+        fprintf(out, "%zu samples more had no room\n", lost);
+}
+
 PUBLIC int neap_scope_report(FILE *out) {
     struct label label;
     fprintf(
@@ -103,5 +132,7 @@ PUBLIC int neap_scope_report(FILE *out) {
         fprintf(out, "%15zu %10zu %19zu %10zu %11zu %12zu %8zu  %s\n", label.surviving_bytes,
                 label.surviving_objects, label.bytes, label.objects, label.scopes, label.peak, label.refused,
                 label.text);
+    if (heap.scopes.survivors.interval != SURVIVORS_NOT_SAMPLED)
+        report_survivors(out);
     return ferror(out) ? EIO : 0;
 }

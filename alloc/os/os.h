@@ -124,6 +124,20 @@ bool os_is_confined(void);
 bool os_is_program_code(const void *address);
 bool os_knows_program_code(void);
 
+/* Stores return addresses of the calling thread, the innermost first: from `from` on, which is one of them.
+ * Returns how many, `capacity` at most; 1 where only that one is known. Takes no lock. */
+size_t os_backtrace(const void *from, uintptr_t *addresses, size_t capacity);
+
+/* The program or library whose code or data an address lies in. False where there is none. Takes locks of the C
+ * library's loader, and may allocate. */
+struct os_module {
+    char path[4096];
+    uintptr_t bias; /* between addresses in its file and in memory */
+    size_t build_id_bytes;
+    uint8_t build_id[32];
+};
+bool os_module_of(uintptr_t address, struct os_module *module);
+
 /* Lets another thread run. */
 void os_yield(void);
 

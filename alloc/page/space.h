@@ -17,6 +17,7 @@ enum {
     CACHE_BYTES = 4 * 4096,                /* per thread cache */
     SCOPE_BYTES = 320,                     /* per scope */
     RECENT_BYTES = 4096,                   /* per thread that enters scopes */
+    SURVIVORS_BYTES = 12 << 20,            /* of tables of survivors, where they are wanted */
 };
 
 /* An array that is mapped from its start as far as it is needed. */
@@ -30,7 +31,7 @@ struct space {
     size_t capacity; /* units in the window */
     size_t page;     /* bytes of a page: the system's, or more in tests */
     size_t granule;  /* units that runs are multiples of: one, or those of a page where a page is larger */
-    struct space_array kinds, moved, sparse, metas, bits, marks, caches, scopes, recents;
+    struct space_array kinds, moved, sparse, metas, bits, marks, caches, scopes, recents, survivors;
 };
 
 /* Finds the window and maps nothing yet but what it must. page is a power of two from 4 KiB to 64 KiB that the
@@ -49,6 +50,9 @@ void *space_scope(struct space *space, size_t number);
 
 /* What belongs to the scopes of the thread whose cache has this number, likewise. */
 void *space_recent(struct space *space, size_t number);
+
+/* The tables of survivors, which are mapped when this is first called; NULL where the system refuses. */
+void *space_survivors(struct space *space);
 
 /* Sees to it that space_marks can be used for all units below `units`, and those of the next be read. */
 bool space_map_marks(struct space *space, size_t units);

@@ -191,15 +191,18 @@ void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_
     return p != NULL && zero && !zeroed ? memset(p, 0, size) : p;
 }
 
-enum scope_result scope_malloc(struct scopes *scopes, uint64_t handle, size_t size, void **p) {
+enum scope_result scope_malloc(struct scopes *scopes, uint64_t handle, size_t size, const void *caller, void **p) {
     struct scope *scope;
     bool entered, over_limit;
     enum scope_result result = borrow(scopes, handle, &scope, &entered);
     if (result != SCOPE_OK)
         return result;
-    *p = scope_bump(&scopes->regions.runs->space, scope, size);
+    bool is_sampled = scope->until_sample != SIZE_MAX;
+    *p = LIKELY(!is_sampled) ? scope_bump(&scopes->regions.runs->space, scope, size) : NULL;
     if (*p == NULL && size <= PTRDIFF_MAX)
         *p = scope_alloc(scopes, scope, size, 1, false, &over_limit);
+    if (UNLIKELY(is_sampled && *p != NULL))
+        survivors_note(scopes, scope, *p, size, caller);
     unborrow(scope, entered);
     return *p != NULL ? SCOPE_OK : SCOPE_NO_MEMORY;
 }

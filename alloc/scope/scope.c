@@ -39,6 +39,7 @@ uint64_t scope_create(struct scopes *scopes, const char *label, size_t limit, en
         scope->nature = (uint8_t)nature;
         scope->label = label_find(&scopes->labels, label);
         list_init(&scope->large);
+        survivors_begin(scopes, scope);
         for (size_t s = 0; s < REGION_SHAPES; s++) {
             list_init(&scope->regions[s]);
             scope->region[s] = NULL;
@@ -153,10 +154,13 @@ static enum scope_result end(struct scopes *scopes, uint64_t handle, bool destro
     close_all(scopes, scope);
     lock_acquire(lock_of(scopes));
     struct load surviving = {0};
-    if (destroy)
+    if (destroy) {
+        survivors_drop(scopes, scope);
         destroy_all(scopes, scope, &excess);
-    else
+    } else {
+        survivors_end(scopes, scope);
         surviving = retire_all(scopes, scope, &excess);
+    }
     close_account(scopes, scope, surviving);
     lock_release(lock_of(scopes));
     region_give_back(&scopes->regions, &excess);
@@ -224,10 +228,12 @@ bool scopes_next_label(struct scopes *scopes, struct label *label, size_t *at) {
 
 /* --- who is in a scope ----------------------------------------------------------------------------------- */
 
-/* The calling thread's recent, made if there is none yet; it stays NULL where the thread can have none. */
+/* The calling thread's recent, made if there is none yet; it stays NULL where the thread can have none, and while
+ * survivors are sampled. */
 static void make_recent(struct scopes *scopes) {
     uint32_t number = cache_number(scopes->caches);
-    if (LIKELY(thread_recent != NULL) || number == CACHE_NONE)
+    if (LIKELY(thread_recent != NULL) || number == CACHE_NONE ||
+        scopes->survivors.interval != SURVIVORS_NOT_SAMPLED)
         return;
     lock_acquire(lock_of(scopes));
     struct recent *recent = space_recent(&scopes->regions.runs->space, number);
@@ -364,6 +370,7 @@ void scopes_check(struct scopes *scopes) {
     }
     for (uint32_t number = scopes->first_free; number != 0; number = scope_at(scopes, number)->next_free)
         free_slots++;
+    survivors_check(scopes);
     VERIFY(open == scopes->open && open + free_slots + used_up == made);
     lock_release(lock_of(scopes));
 }

@@ -10,6 +10,7 @@
 #include "cache/cache.h"
 #include "scope/label.h"
 #include "scope/recent.h"
+#include "scope/survivors.h"
 
 /* The hole that is being filled. */
 struct cursor {
@@ -36,10 +37,12 @@ struct scope {
     counter refused;         /* requests, for that limit */
     counter large_allocated; /* bytes, ever */
     counter large_live;      /* bytes; written under the lock, by anybody */
+    size_t until_sample;     /* bytes to be allocated before the next sample; SIZE_MAX: none are taken */
     struct scope *below;     /* entered before, by the same thread */
     bool below_active;       /* and allocated from when this was entered */
     uint8_t nature;
-    uint32_t next_free; /* slot; 0: last */
+    uint32_t next_free;           /* slot; 0: last */
+    _Atomic uint32_t last_sample; /* of survivors.c; changed under the lock */
     struct label *label;
     struct region *region[REGION_SHAPES]; /* being filled */
     struct list regions[REGION_SHAPES];
@@ -54,6 +57,7 @@ struct scopes {
     uint32_t first_free;   /* slot; 0: none */
     counter open;
     struct labels labels;
+    struct survivors survivors;
 };
 
 /* Where the calling thread's allocations go; NULL: to its cache. */
@@ -95,10 +99,11 @@ static inline void scope_divert(void) {
     cache_divert(thread_recent != NULL ? thread_recent->magazine : NULL);
 }
 
-/* Whether it still does: its cache may have been taken back. */
+_Static_assert(offsetof(struct recent, magazine) == 0, "see scope_is_diverted");
+
+/* Whether it still does: its cache may have been taken back; or the thread has nothing to find things in. */
 static inline bool scope_is_diverted(void) {
-    return thread_recent == NULL ||
-           atomic_load_explicit(&thread_source, memory_order_relaxed) == thread_recent->magazine;
+    return (void *)atomic_load_explicit(&thread_source, memory_order_relaxed) == (void *)thread_recent;
 }
 
 /* The handle of the scope that the calling thread allocates from; 0: none. */
@@ -109,7 +114,7 @@ bool scope_exempt_begin(struct scopes *scopes);
 void scope_exempt_end(struct scopes *scopes, bool before);
 
 /* Allocates in a scope that no thread has entered, or the calling one has. Stores the result in *p. */
-enum scope_result scope_malloc(struct scopes *scopes, uint64_t handle, size_t size, void **p);
+enum scope_result scope_malloc(struct scopes *scopes, uint64_t handle, size_t size, const void *caller, void **p);
 
 struct scope_figures {
     size_t allocated_bytes, allocated_objects, live_bytes, live_objects, peak_bytes, refused;

@@ -171,7 +171,8 @@ void neap_exempt_end(int token);
          neap_once_ = 0, neap_exempt_end(neap_token_))
 
 /** Writes an account of the scopes that have ended to `out`, a line a label, those with the most surviving bytes
- * first. Returns 0, or EIO where that failed. */
+ * first; with the option scope_survivors, also by which calls the survivors were allocated. Returns 0, or EIO
+ * where that failed. */
 int neap_scope_report(FILE *out);
 
 /** What the library says of itself to an observer that reads the process's memory, such as `neap check PID`.

@@ -21,6 +21,8 @@ declare -A allowed=(
   [os]="elf.h errno.h fcntl.h linux/futex.h linux/membarrier.h pthread.h sched.h signal.h stdlib.h string.h sys/auxv.h
     sys/mman.h sys/prctl.h sys/resource.h sys/syscall.h sys/uio.h time.h unistd.h"
   [os/os_thread.c]="dlfcn.h"
+  [os/cfi.c]="dlfcn.h"
+  [os/module.c]="link.h"
   [page]="string.h"
   [slab]="string.h"
   [large]="errno.h string.h"

@@ -16,7 +16,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from neap_tool import support  # noqa: E402
 
-MODULES = ("run_test", "installed_test", "check_process_test", "check_command_test", "damaged_files_test")
+MODULES = ("run_test", "installed_test", "check_process_test", "check_command_test", "damaged_files_test",
+           "symbolize_test")
 
 
 def load_tests(loader, _tests, _pattern):

@@ -38,6 +38,8 @@ static void good_ones(void **state) {
     assert_true(!o.scavenger && o.purge_permille == 25 && o.thp_system);
     o = parse("scavenger:on,purge_cpu:100,thp:never");
     assert_true(o.scavenger && o.purge_permille == 1000 && !o.thp_system);
+    assert_int_equal(parse("scope_survivors:1073741824").scope_survivors, 1 << 30);
+    assert_int_equal(parse("scope_survivors:7,scope_survivors:off").scope_survivors, 0);
     assert_int_equal(parse("purge_cpu:0.1").purge_permille, 1);
     assert_string_equal(said, "");
     parse("");
@@ -69,6 +71,10 @@ static void bad_ones_are_reported_and_ignored(void **state) {
         {"purge_cpu:12345678901", "neap: test: bad value for option: \"purge_cpu:12345678901\" (ignored)\n"},
         {"scavenger:never", "neap: test: bad value for option: \"scavenger:never\" (ignored)\n"},
         {"thp:always", "neap: test: bad value for option: \"thp:always\" (ignored)\n"},
+        {"scope_survivors:0", "neap: test: bad value for option: \"scope_survivors:0\" (ignored)\n"},
+        {"scope_survivors:on", "neap: test: bad value for option: \"scope_survivors:on\" (ignored)\n"},
+        {"scope_survivors:1073741825",
+         "neap: test: bad value for option: \"scope_survivors:1073741825\" (ignored)\n"},
         {":", "neap: test: unknown option: \":\" (ignored)\n"},
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1",
          "neap: test: too long an option: "
@@ -78,7 +84,7 @@ static void bad_ones_are_reported_and_ignored(void **state) {
         struct options o = parse(cases[i].text);
         assert_string_equal(said, cases[i].message);
         assert_true(!o.sized_check && !o.stats_exit && o.page_size == os_page_size());
-        assert_true(o.scavenger && o.purge_permille == 10 && !o.thp_system);
+        assert_true(o.scavenger && o.purge_permille == 10 && !o.thp_system && o.scope_survivors == 0);
     }
     struct options o = parse("what:1,stats_exit:on,page_size:no"); /* good ones between bad ones count */
     assert_true(o.stats_exit);

@@ -17,6 +17,7 @@ struct command {
 extern const struct command run_command;
 extern const struct command check_command;
 extern const struct command bench_command;
+extern const struct command symbolize_command;
 
 /* Walks the options that stand before "--". next_option() answers the next one's name, with its value in
  * *value where the option is listed as taking one; NULL at "--", at a word that is no option, and at the end.

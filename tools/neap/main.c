@@ -15,6 +15,7 @@ static const struct command *const commands[] = {
     &run_command,
     &check_command,
     &bench_command,
+    &symbolize_command,
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -33,7 +34,7 @@ static void print_usage(FILE *out) {
           "neap is a malloc whose resident memory stays level. Commands:\n",
           out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
 }
 
 /* The help text opens with the usage lines and an empty line. */
