@@ -223,20 +223,24 @@ static NOINLINE void free_unkept(void *p, size_t granules, const char *function,
         free_unusual(p, function, caller);
 }
 
-/* What the calling thread's scope has nearly always takes one of the first two ways. */
-void heap_free(void *p, const char *function, const void *caller) {
+/* What the calling thread's scope has nearly always goes to the recent. */
+static NOINLINE void free_other(void *p, const char *function, const void *caller) {
     struct recent *recent = thread_recent;
     const struct scope *scope = thread_scope;
     const struct space *space = &heap.runs.space;
     size_t granules = 0;
-    if (recent != NULL && recent_push_again(recent, p))
-        return;
     if (recent != NULL && scope != NULL && unit_kind_at(&space->map, p) == UNIT_REGION)
         granules = scope_own_granules(&heap.scopes, space, scope, p);
     if (granules == 0)
         free_unusual(p, function, caller);
     else if (UNLIKELY(!recent_push(recent, granules, p)))
         free_unkept(p, granules, function, caller);
+}
+
+void heap_free(void *p, const char *function, const void *caller) {
+    struct recent *recent = thread_recent;
+    if (recent == NULL || !recent_push_again(recent, p)) /* the rest apart: so nothing is spilled here */
+        free_other(p, function, caller);
 }
 
 size_t heap_usable(const void *p, unsigned kind, const char *function) {
