@@ -208,6 +208,7 @@ static void add(const struct bins *bins, struct batch *batch, size_t unit, unsig
     struct held *held = &batch->held[batch->slabs++];
     *held = (struct held){.unit = unit, .pages = pages, .class = class, .from = (uint16_t)batch->count};
     uintptr_t end = (unit_address(&space->map, unit) | bins->divisors[class].slab_mask) + 1;
+    space_note_returned(space, unit, (bins->divisors[class].slab_mask + 1) >> UNIT_SHIFT);
     for (uint64_t left = pages; left != 0;) {
         size_t page = 63 - (size_t)__builtin_clzl(left);
         uintptr_t addr = end - (page + 1) * space->page;
@@ -266,7 +267,7 @@ static size_t give_back(struct bins *bins, struct batch *batch) {
 static void visit(struct bins *bins, struct batch *batch, size_t unit, bool all) {
     const struct space *space = &bins->runs->space;
     unsigned class = __atomic_load_n(space_sparse(space, unit), __ATOMIC_RELAXED);
-    if (class == 0)
+    if (class == 0 || (!all && space_is_huge(space, unit)))
         return;
     struct bin *bin = &bins->bin[class];
     const struct divisor *d = &bins->divisors[class];
