@@ -65,7 +65,7 @@ enum { OS_HUGE_BYTES = 2 << 20 };
 bool os_can_collapse(void);
 
 /* Makes one huge page of the OS_HUGE_BYTES at addr, a multiple of that, which are mapped and ours. What was not
- * resident there is afterwards. It takes about a millisecond, in which nobody else can touch a new page. False
+ * resident there is afterwards. It takes milliseconds, in which nobody else can touch a new page. False
  * where the system has none to give. */
 bool os_collapse(uintptr_t addr);
 

@@ -8,7 +8,7 @@
 #include "os/os.h"
 
 /* Looks, of which there are six or seven a second. What has been dense for so many is tried, at most so many
- * stretches a look, for each takes a millisecond; one that failed (the system had no huge page to give, or some
+ * stretches a look, for each takes milliseconds; one that failed (the system had no huge page to give, or some
  * page was never touched) after so many more. */
 enum { RIPE_AFTER = 8, TRIES = 4, AGAIN_AFTER = 200 };
 
