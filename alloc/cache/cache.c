@@ -16,6 +16,14 @@
  * busy one soon has all it can use (docs/decisions/0005-fixed-magazines.md). */
 enum { FIRST_BYTES = 128, EARNED_BYTES = 4, INTEREST = 1024 };
 
+/* A cache whose limits have grown by less than this since they were the first ones spoils no placement. 200
+ * threads that do a little each would begin anew at every tick, for a tenth of their time. */
+enum { TRIM_FROM_BYTES = 16 << 10 };
+
+/* Where objects of a class lie far apart, a magazine holds no more than this: what is freed there shall not be
+ * handed out again, but what is free in the fullest slabs (docs/decisions/0006-refill-order.md). */
+enum { THIN_BYTES = 1024 };
+
 /* Who only allocates, or only frees, is soon back for the other half: to such a one a whole magazine is given, and
  * three quarters are taken. */
 enum { NEITHER, REFILLED, OVERFLOWED };
@@ -150,6 +158,8 @@ static void *empty(struct caches *caches, struct cache *cache) {
  */
 static void *trim(struct caches *caches, struct cache *cache) {
     cache->trimmed = counter_get(&caches->ticks);
+    if (cache->spent < TRIM_FROM_BYTES)
+        return NULL;
     void *already_free = empty(caches, cache);
     cache->earned = cache->spent = 0;
     return already_free;
@@ -247,15 +257,26 @@ static struct cache *lock_mine(struct caches *caches) {
     return cache;
 }
 
+static size_t slots_at_most(const struct caches *caches, unsigned class) {
+    size_t most = caches->capacity[class];
+    return bin_is_thin(caches->bins, class) ? min_size(most, max_size(THIN_BYTES / class_bytes(class), 1)) : most;
+}
+
 /* Lets a magazine that was found full or empty use more of its slots, as far as the cache has earned them, but not
- * more than twice as many. Returns how many it may use now. */
+ * more than twice as many; or fewer, if there are to be fewer. Returns how many it may use now. */
 static size_t widen(const struct caches *caches, struct cache *cache, unsigned class) {
     slot *first = slots_of(caches, cache, class);
     size_t limit = (size_t)(cache->magazine[class].end - first), size = class_bytes(class);
+    size_t most = slots_at_most(caches, class);
     cache->earned += EARNED_BYTES + cache->spent / INTEREST;
-    if (LIKELY(limit == caches->capacity[class]))
+    if (LIKELY(limit == most))
         return limit;
-    size_t more = min_size(max_size(limit, 1), caches->capacity[class] - limit);
+    if (limit > most) {
+        cache->earned += (limit - most) * size;
+        cache->magazine[class].end = first + most;
+        return most;
+    }
+    size_t more = min_size(max_size(limit, 1), most - limit);
     if (more * size > cache->earned)
         more = cache->earned >= size ? cache->earned / size : 0; /* often 0, without the division */
     cache->earned -= more * size;
@@ -298,11 +319,12 @@ uint32_t cache_number(struct caches *caches) {
     return thread_own != NULL ? thread_own->number : CACHE_NONE;
 }
 
-/* Gives back what has been longest in a full magazine. */
-static void *empty_older(struct caches *caches, struct cache *cache, unsigned class) {
+/* Gives back what has been longest in a magazine that may use so many slots, and uses as many or more. */
+static void *empty_older(struct caches *caches, struct cache *cache, unsigned class, size_t limit) {
     struct magazine *m = &cache->magazine[class];
     slot *first = slots_of(caches, cache, class), *top = top_of(m);
     size_t used = (size_t)(top - first), kept = cache->last[class] == OVERFLOWED ? used / 4 : used / 2;
+    kept = min_size(kept, limit / 2);
     void *already_free = bin_flush(caches->bins, class, used - kept, (void **)first);
     for (size_t i = 0; i < kept; i++)
         slot_set(first + i, slot_get(top - kept + i));
@@ -322,8 +344,8 @@ void cache_overflow(struct caches *caches, unsigned class, void *p) {
         if (limit == 0) {
             already_free = bin_flush(caches->bins, class, 1, &p);
         } else {
-            if (used == limit) /* nothing earned */
-                already_free = empty_older(caches, cache, class);
+            if (used >= limit) /* nothing earned */
+                already_free = empty_older(caches, cache, class, limit);
             slot *top = top_of(m);
             slot_set(top, p);
             set_top(m, top + 1);

@@ -27,7 +27,7 @@ static void thread_ends(void *cache) {
 static bool make(void) {
     heap.options = options_default();
     options_read(&heap.options);
-    os_want_huge_pages(heap.options.thp_system);
+    os_want_huge_pages(heap.options.thp == THP_SYSTEM);
     os_is_confined(); /* not yet: what comes later will be compared with now */
     if (!runs_init(&heap.runs, heap.options.page_size))
         return false;
@@ -44,6 +44,8 @@ static bool make(void) {
         return false;
     purge_init(&heap.purge, &heap.caches, &heap.bins, &heap.scopes.regions, &heap.runs,
                heap.options.purge_permille);
+    if (heap.options.thp == THP_DENSE && heap.options.scavenger)
+        dense_init(&heap.purge.dense, &heap.bins);
     scavenger_init(&heap.scavenger, &heap.purge, heap.options.scavenger, report_publish);
     neap_state.heap_base = heap.runs.space.map.base;
     neap_state.flags |= NEAP_STATE_READY;

@@ -45,9 +45,14 @@ static bool parse_percent(const char *value, size_t *permille) {
     return true;
 }
 
-static bool parse_thp(const char *value, bool *system) {
-    *system = strcmp(value, "system") == 0;
-    return *system || strcmp(value, "never") == 0;
+static bool parse_thp(const char *value, enum thp *out) {
+    static const char *const names[] = {[THP_NEVER] = "never", [THP_DENSE] = "dense", [THP_SYSTEM] = "system"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(value, names[i]) == 0) {
+            *out = (enum thp)i;
+            return true;
+        }
+    return false;
 }
 
 static bool parse_page_size(const char *value, size_t *out) {
@@ -85,7 +90,7 @@ static const char *apply(struct options *options, const char *key, const char *v
     else if (strcmp(key, "purge_cpu") == 0)
         good = parse_percent(value, &parsed.purge_permille);
     else if (strcmp(key, "thp") == 0)
-        good = parse_thp(value, &parsed.thp_system);
+        good = parse_thp(value, &parsed.thp);
     else if (strcmp(key, "scope") == 0)
         good = parse_scope(value, &parsed.scope_thread);
     else if (strcmp(key, "scope_survivors") == 0)

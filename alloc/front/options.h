@@ -7,12 +7,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Huge pages for the heap: none, where memory is dense (purge/dense.h), or as the system has it for others. */
+enum thp { THP_NEVER, THP_DENSE, THP_SYSTEM };
+
 struct options {
     bool sized_check;       /* sized_check:on|off: verify what sized free and delete say */
     bool stats_exit;        /* stats_exit:on|off: print malloc_stats at exit */
     bool scavenger;         /* scavenger:on|off: a thread may return what is free */
     size_t purge_permille;  /* purge_cpu:N: percent, to a tenth: CPU time for what is returned too early */
-    bool thp_system;        /* thp:never|system: huge pages for the heap as the system has it for others */
+    enum thp thp;           /* thp:never|dense|system */
     bool scope_thread;      /* scope:thread|off: every thread but the first is a scope */
     size_t scope_survivors; /* scope_survivors:N|off: of what outlives its scope, the stack of one in N bytes; 0:
                                off */

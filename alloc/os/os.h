@@ -59,6 +59,19 @@ enum os_move {
 /* Moves pages without copying. Both ranges are mapped and ours, and do not overlap; `to` reads as zeroes. */
 enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes);
 
+/* Whether the system can make huge pages of mapped ones on demand (Linux 6.1 and later, on pages of 4 KiB), and
+ * how large those are. */
+enum { OS_HUGE_BYTES = 2 << 20 };
+bool os_can_collapse(void);
+
+/* Makes one huge page of the OS_HUGE_BYTES at addr, a multiple of that, which are mapped and ours. What was not
+ * resident there is afterwards. It takes milliseconds, in which nobody else can touch a new page. False
+ * where the system has none to give. */
+bool os_collapse(uintptr_t addr);
+
+/* Whether all pages of the range, OS_HUGE_BYTES at most, are resident, as far as the system tells. */
+bool os_is_resident(uintptr_t addr, size_t bytes);
+
 /* Whether anything is mapped at addr, as far as the system tells. */
 bool os_is_mapped(uintptr_t addr);
 

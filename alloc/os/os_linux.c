@@ -33,6 +33,9 @@
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif
@@ -287,6 +290,35 @@ enum os_move os_move_pages(uintptr_t from, uintptr_t to, size_t bytes) {
         result = os_remap_fresh(to, bytes) ? OS_NOT_MOVED : OS_LOST_TARGET;
     errno = saved;
     return result;
+}
+
+/* Advice on nothing is refused only where nobody knows it. */
+bool os_can_collapse(void) {
+    int saved = errno;
+    bool can = os_page_size() == 4096 && madvise(NULL, 0, MADV_COLLAPSE) == 0;
+    errno = saved;
+    return can;
+}
+
+/* Mappings that are to have no huge pages (dress) can be given none; when it is made, it stays. */
+bool os_collapse(uintptr_t addr) {
+    int saved = errno;
+    void *p = (void *)addr;
+    bool made = madvise(p, OS_HUGE_BYTES, MADV_HUGEPAGE) == 0 && madvise(p, OS_HUGE_BYTES, MADV_COLLAPSE) == 0;
+    madvise(p, OS_HUGE_BYTES, MADV_NOHUGEPAGE);
+    errno = saved;
+    return made;
+}
+
+bool os_is_resident(uintptr_t addr, size_t bytes) {
+    int saved = errno;
+    unsigned char pages[OS_HUGE_BYTES / 4096]; /* in the lowest bit; the others are reserved */
+    size_t count = bytes / os_page_size();
+    bool resident = may_make_rare_calls() && mincore((void *)addr, bytes, pages) == 0;
+    for (size_t i = 0; i < count && resident; i++)
+        resident = (pages[i] & 1) != 0;
+    errno = saved;
+    return resident;
 }
 
 bool os_is_mapped(uintptr_t addr) {

@@ -342,6 +342,7 @@ static size_t give_back(struct runs *runs, struct batch *batch) {
     lock_release(&runs->lock);
     for (size_t i = 0; i < batch->count; i++) {
         size_t unit = run_first(batch->run[i]), units = batch->run[i]->units;
+        space_note_returned(&runs->space, unit, units);
         state[i] = RUN_PURGING;
         if (unmap || memchr(space_moved(&runs->space, unit), 1, units) != NULL)
             state[i] = run_renew(runs, unit, units, unmap);
@@ -390,6 +391,15 @@ size_t run_purge_oldest(struct runs *runs, size_t units) {
     return units;
 }
 
+/* How far from `from` to `to` no unit is part of a huge page; from itself is not. */
+static size_t before_huge(const struct runs *runs, size_t from, size_t to) {
+    size_t huge_end = min_size(to, counter_get(&runs->space.huge_end));
+    for (size_t u = align_up(from + 1, HUGE_UNITS); u < huge_end; u += HUGE_UNITS)
+        if (space_is_huge(&runs->space, u))
+            return u;
+    return to;
+}
+
 /* Puts into the batch what is ripe from `unit` on, and marks as idle what is not. Returns where it stopped: the
  * end of the heap's dirty runs, or where the batch is full. */
 static size_t gather_ripe(struct runs *runs, struct batch *batch, size_t unit, bool all) {
@@ -402,9 +412,12 @@ static size_t gather_ripe(struct runs *runs, struct batch *batch, size_t unit, b
         size_t from = ripe != NULL ? (size_t)(ripe - kind) : end;
         memset(kind + unit, UNIT_FREE_IDLE, from - unit);
         unit = from;
-        if (from < end) {
+        if (from < end && !all && space_is_huge(&runs->space, from)) {
+            unit = min_size(align_down(from, HUGE_UNITS) + HUGE_UNITS, end);
+        } else if (from < end) {
             const uint8_t *young = all ? NULL : memchr(kind + from, UNIT_FREE, end - from);
-            unit += hold(runs, batch, node, from, (young != NULL ? (size_t)(young - kind) : end) - from);
+            size_t to = young != NULL ? (size_t)(young - kind) : end;
+            unit += hold(runs, batch, node, from, (all ? to : before_huge(runs, from, to)) - from);
         }
     }
     return unit;
@@ -458,6 +471,24 @@ bool runs_map_marks(struct runs *runs, size_t units) {
     bool mapped = space_map_marks(&runs->space, units);
     lock_release(&runs->lock);
     return mapped;
+}
+
+bool runs_map_stretches(struct runs *runs, size_t units) {
+    lock_acquire(&runs->lock);
+    bool mapped = space_map_stretches(&runs->space, units);
+    lock_release(&runs->lock);
+    return mapped;
+}
+
+size_t runs_count_unused(struct runs *runs, size_t unit, size_t units) {
+    size_t unused = 0;
+    lock_acquire(&runs->lock);
+    for (size_t u = unit; u < unit + units; u++) {
+        uint8_t kind = kind_at(runs, u);
+        unused += kind == UNIT_NONE || (kind > UNIT_LAST_CLASS && kind != UNIT_LARGE && kind != UNIT_LARGE_BODY);
+    }
+    lock_release(&runs->lock);
+    return unused;
 }
 
 static void check_run(const struct runs *runs, const struct run *run, enum run_state state) {

@@ -105,6 +105,12 @@ void runs_after_fork(struct runs *runs);
 /* Maps the marks (space.h) of all units below `units`. False where the system refuses. */
 bool runs_map_marks(struct runs *runs, size_t units);
 
+/* The same of stretches (space.h). */
+bool runs_map_stretches(struct runs *runs, size_t units);
+
+/* How many of the units from `unit` on are neither in slabs nor in large allocations. */
+size_t runs_count_unused(struct runs *runs, size_t unit, size_t units);
+
 /* Walks everything; debug. */
 void runs_check(struct runs *runs);
 

@@ -31,11 +31,12 @@ static const struct window {
 
 /* Each array has its own stretch of addresses in front of the heap, sized by the window. */
 static void place(struct space *space, uintptr_t start, size_t units) {
-    struct space_array *arrays[] = {&space->kinds,   &space->moved,    &space->sparse, &space->metas,
-                                    &space->bits,    &space->marks,    &space->caches, &space->scopes,
-                                    &space->recents, &space->survivors};
+    struct space_array *arrays[] = {&space->kinds,   &space->moved,     &space->sparse,   &space->metas,
+                                    &space->bits,    &space->marks,     &space->caches,   &space->scopes,
+                                    &space->recents, &space->survivors, &space->stretches};
     size_t metas = units * UNIT_META_BYTES, bits = units * UNIT_BITS_BYTES, marks = (units + 1) * UNIT_MARKS_BYTES;
-    size_t bytes[] = {units, units, units, metas, bits, marks, metas, metas, metas, SURVIVORS_BYTES};
+    size_t bytes[] = {
+        units, units, units, metas, bits, marks, metas, metas, metas, SURVIVORS_BYTES, units / HUGE_UNITS};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         *arrays[i] = (struct space_array){.base = start, .mapped = 0};
         start = align_up(start + bytes[i], 4 * MIB);
@@ -152,8 +153,15 @@ bool space_map_marks(struct space *space, size_t units) {
     return reach(&space->marks, (units + 1) * UNIT_MARKS_BYTES, space->page) == OS_OK;
 }
 
+bool space_map_stretches(struct space *space, size_t units) {
+    if (reach(&space->stretches, units / HUGE_UNITS + 1, space->page) != OS_OK)
+        return false;
+    counter_set(&space->huge_end, units);
+    return true;
+}
+
 size_t space_metadata_bytes(const struct space *space) {
     return space->kinds.mapped + space->moved.mapped + space->sparse.mapped + space->metas.mapped +
            space->bits.mapped + space->marks.mapped + space->caches.mapped + space->scopes.mapped +
-           space->recents.mapped + space->survivors.mapped;
+           space->recents.mapped + space->survivors.mapped + space->stretches.mapped;
 }

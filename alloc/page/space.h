@@ -8,6 +8,7 @@
 #ifndef NEAP_PAGE_SPACE_H
 #define NEAP_PAGE_SPACE_H
 
+#include "base/counter.h"
 #include "page/unit_map.h"
 
 enum {
@@ -16,6 +17,7 @@ enum {
     UNIT_MARKS_BYTES = UNIT_BYTES / 32,    /* per unit: four bits for each 16 bytes; of regions only */
     CACHE_BYTES = 4 * 4096,                /* per thread cache */
     SCOPE_BYTES = 320,                     /* per scope */
+    HUGE_UNITS = 128,                      /* that one huge page can hold */
     RECENT_BYTES = 4096,                   /* per thread that enters scopes */
     SURVIVORS_BYTES = 12 << 20,            /* of tables of survivors, where they are wanted */
 };
@@ -31,7 +33,8 @@ struct space {
     size_t capacity; /* units in the window */
     size_t page;     /* bytes of a page: the system's, or more in tests */
     size_t granule;  /* units that runs are multiples of: one, or those of a page where a page is larger */
-    struct space_array kinds, moved, sparse, metas, bits, marks, caches, scopes, recents, survivors;
+    struct space_array kinds, moved, sparse, metas, bits, marks, caches, scopes, recents, survivors, stretches;
+    counter huge_end; /* units below this have a space_stretch */
 };
 
 /* Finds the window and maps nothing yet but what it must. page is a power of two from 4 KiB to 64 KiB that the
@@ -56,6 +59,9 @@ void *space_survivors(struct space *space);
 
 /* Sees to it that space_marks can be used for all units below `units`, and those of the next be read. */
 bool space_map_marks(struct space *space, size_t units);
+
+/* Sees to it that space_stretch can be used for all units below `units`. False where the system refuses. */
+bool space_map_stretches(struct space *space, size_t units);
 
 static inline void *space_meta(const struct space *space, size_t unit) {
     return (void *)(space->metas.base + unit * UNIT_META_BYTES);
@@ -83,6 +89,26 @@ static inline uint8_t *space_moved(const struct space *space, size_t unit) {
  * Set and cleared under the lock of that class's bin, read without it. */
 static inline uint8_t *space_sparse(const struct space *space, size_t unit) {
     return (uint8_t *)(space->sparse.base + unit);
+}
+
+/* A byte a stretch of HUGE_UNITS: what purge/dense.h knows of it; STRETCH_HUGE while it is one huge page, whose
+ * pages are not returned one by one. */
+enum { STRETCH_HUGE = 255 };
+
+static inline uint8_t *space_stretch(const struct space *space, size_t unit) {
+    return (uint8_t *)(space->stretches.base + unit / HUGE_UNITS);
+}
+
+static inline bool space_is_huge(const struct space *space, size_t unit) {
+    return UNLIKELY(unit < counter_get(&space->huge_end)) &&
+           __atomic_load_n(space_stretch(space, unit), __ATOMIC_RELAXED) == STRETCH_HUGE;
+}
+
+/* Pages of these units have been returned: they are part of no huge page any more. */
+static inline void space_note_returned(const struct space *space, size_t unit, size_t units) {
+    for (size_t u = align_down(unit, HUGE_UNITS); u < unit + units; u += HUGE_UNITS)
+        if (space_is_huge(space, u))
+            __atomic_store_n(space_stretch(space, u), 0, __ATOMIC_RELAXED);
 }
 
 static inline size_t space_pages(const struct space *space, size_t units) {

@@ -55,7 +55,7 @@ static bool pass(struct purge *purge, bool all, bool own_thread, size_t *bytes) 
 
 bool purge_is_pending(const struct purge *purge) {
     return runs_pending(purge->runs) || bins_pending(purge->bins) || regions_pending(purge->regions) ||
-           caches_pending(purge->caches);
+           caches_pending(purge->caches) || dense_is_pending(&purge->dense);
 }
 
 size_t purge_returnable(const struct purge *purge) {
@@ -135,7 +135,8 @@ static uint64_t look(struct purge *purge, bool own_thread) {
     counter_set(&purge->return_price, purge->budget.return_price);
     counter_set(&purge->delay, purge->budget.delay);
     counter_set(&purge->refaulted_limit, now.refaulted + budget_pages(&purge->budget));
-    if (purge_is_pending(purge) && purge->fruitless < FRUITLESS)
+    bool has_more = own_thread && dense_look(&purge->dense);
+    if (has_more || (purge_is_pending(purge) && purge->fruitless < FRUITLESS))
         return BUDGET_LOOK;
     purge->fruitless = 0;
     return PURGE_NOTHING;
@@ -172,5 +173,6 @@ size_t purge_all(struct purge *purge) {
 
 void purge_after_fork(struct purge *purge) {
     purge->begun = false;
+    dense_after_fork(&purge->dense);
     atomic_store_explicit(&purge->looking, false, memory_order_relaxed);
 }

@@ -6,6 +6,7 @@
 #include "cache/cache.h"
 #include "page/run.h"
 #include "purge/budget.h"
+#include "purge/dense.h"
 #include "scope/region.h"
 #include "slab/bin.h"
 
@@ -14,6 +15,7 @@ struct purge {
     struct bins *bins;
     struct regions *regions;
     struct runs *runs;
+    struct dense dense;   /* off unless dense_init was called */
     size_t permille;      /* of the program's CPU time, for what was returned too early */
     _Atomic bool looking; /* some thread is in purge_look, and owns what follows, to fruitless */
     bool begun;           /* the budget is valid */
@@ -31,7 +33,7 @@ struct purge {
 void purge_init(struct purge *purge, struct caches *caches, struct bins *bins, struct regions *regions,
                 struct runs *runs, size_t permille);
 
-/* Whether a pass, or one soon after, could return something. Cheap. */
+/* Whether a look, or one soon after, could return something, or find huge pages to make. Cheap. */
 bool purge_is_pending(const struct purge *purge);
 
 /* Bytes that passes could return, about: visits every bin. */

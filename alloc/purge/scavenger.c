@@ -93,7 +93,7 @@ static bool is_worth_a_thread(const struct scavenger *scavenger) {
     size_t dirty = dirty_bytes(scavenger);
     if (dirty < scavenger->inherited + AT_ONCE_BYTES && os_clock(OS_NOW_COARSE) - scavenger->born < YOUNG)
         return false;
-    return dirty >= WORTH_BYTES ||
+    return dirty >= WORTH_BYTES || dense_is_pending(&purge->dense) ||
            purge_returnable(purge) + caches_in_use(purge->caches) * CACHE_BYTES_WORTH >= WORTH_BYTES;
 }
 

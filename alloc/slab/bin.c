@@ -208,6 +208,7 @@ static void add(const struct bins *bins, struct batch *batch, size_t unit, unsig
     struct held *held = &batch->held[batch->slabs++];
     *held = (struct held){.unit = unit, .pages = pages, .class = class, .from = (uint16_t)batch->count};
     uintptr_t end = (unit_address(&space->map, unit) | bins->divisors[class].slab_mask) + 1;
+    space_note_returned(space, unit, (bins->divisors[class].slab_mask + 1) >> UNIT_SHIFT);
     for (uint64_t left = pages; left != 0;) {
         size_t page = 63 - (size_t)__builtin_clzl(left);
         uintptr_t addr = end - (page + 1) * space->page;
@@ -266,7 +267,7 @@ static size_t give_back(struct bins *bins, struct batch *batch) {
 static void visit(struct bins *bins, struct batch *batch, size_t unit, bool all) {
     const struct space *space = &bins->runs->space;
     unsigned class = __atomic_load_n(space_sparse(space, unit), __ATOMIC_RELAXED);
-    if (class == 0)
+    if (class == 0 || (!all && space_is_huge(space, unit)))
         return;
     struct bin *bin = &bins->bin[class];
     const struct divisor *d = &bins->divisors[class];
@@ -314,10 +315,27 @@ static COLD void put_back_orphans(struct bins *bins, size_t end) {
     }
 }
 
+/* A few slabs may be as empty as they like. */
+enum { THIN_FROM_SLABS = 16 };
+
+static void note_thin(struct bins *bins) {
+    for (unsigned c = 1; c < CLASSES; c++) {
+        struct bin *bin = &bins->bin[c];
+        size_t slabs = counter_get(&bin->slabs), places = slabs * objects_of(&bins->divisors[c]);
+        bool is_thin = slabs >= THIN_FROM_SLABS && counter_get(&bin->allocated) < places / 2;
+        uint8_t before = atomic_load_explicit(&bin->thin, memory_order_relaxed);
+        uint8_t now = !is_thin ? 0 : before < 2 ? before + 1 : before;
+        if (now != before) /* a bin that is not used stays a page of zeroes */
+            atomic_store_explicit(&bin->thin, now, memory_order_relaxed);
+    }
+}
+
 size_t bins_tick(struct bins *bins, bool all) {
     size_t end = atomic_load_explicit(&bins->runs->space.map.end, memory_order_relaxed), bytes = 0;
     struct batch batch = {.slabs = 0, .count = 0};
     lock_acquire(&bins->ticking);
+    if (!all)
+        note_thin(bins);
     if (UNLIKELY(atomic_exchange(&bins->orphans, false)))
         put_back_orphans(bins, end);
     for (size_t unit = 0; (unit = next_sparse(bins, unit, end)) < end; unit++) {

@@ -93,6 +93,47 @@ static void *use_and_end(void *objects) {
     return NULL;
 }
 
+/* Where objects lie far apart, magazines hold little, so that holes of full slabs are filled first. */
+static void magazines_are_small_where_slabs_are_thin(void **state) {
+    (void)state;
+    enum { OBJECTS = 40000, KEEP_ONE_IN = 5, MANY = 200, FEW = 1024 / 64 };
+    static void *objects[OBJECTS];
+    const unsigned c = 4;
+    assert_int_equal(class_bytes(c), 64);
+    for (size_t i = 0; i < OBJECTS; i++)
+        objects[i] = get(c);
+    for (size_t i = 0; i < OBJECTS; i++)
+        if (i % KEEP_ONE_IN != 0)
+            put(c, objects[i]);
+    assert_true(caches_count(&caches, c) > FEW);
+    bins_tick(&bins, false);
+    assert_false(bin_is_thin(&bins, c)); /* it may be full again in a moment */
+    bins_tick(&bins, true);              /* no time has passed */
+    assert_false(bin_is_thin(&bins, c));
+    bins_tick(&bins, false);
+    assert_true(bin_is_thin(&bins, c));
+    for (int round = 0; round < 3; round++) {
+        void *more[MANY];
+        for (size_t i = 0; i < MANY; i++)
+            more[i] = get(c);
+        for (size_t i = 0; i < MANY; i++)
+            put(c, more[i]);
+        cache_check(&caches);
+    }
+    assert_in_range(caches_count(&caches, c), 1, FEW);
+
+    for (size_t i = 0; i < OBJECTS; i++)
+        if (i % KEEP_ONE_IN != 0)
+            objects[i] = get(c);
+    bins_tick(&bins, false);
+    assert_false(bin_is_thin(&bins, c));
+    for (size_t i = 0; i < OBJECTS; i++)
+        put(c, objects[i]);
+    assert_true(caches_count(&caches, c) > FEW);
+    assert_int_equal(live(c), 0);
+    cache_flush(&caches);
+}
+
 static void a_thread_leaves_nothing(void **state) {
     (void)state;
     for (int round = 0; round < 50; round++) {
@@ -192,9 +233,13 @@ static void a_forked_child_empties_the_others(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pops_what_was_pushed_last),         cmocka_unit_test(counts_stay_right),
-        cmocka_unit_test(a_thread_leaves_nothing),           cmocka_unit_test(works_after_retirement),
-        cmocka_unit_test(a_forked_child_empties_the_others), cmocka_unit_test(tells_when_it_is_interrupted),
+        cmocka_unit_test(pops_what_was_pushed_last),
+        cmocka_unit_test(counts_stay_right),
+        cmocka_unit_test(magazines_are_small_where_slabs_are_thin),
+        cmocka_unit_test(a_thread_leaves_nothing),
+        cmocka_unit_test(works_after_retirement),
+        cmocka_unit_test(a_forked_child_empties_the_others),
+        cmocka_unit_test(tells_when_it_is_interrupted),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

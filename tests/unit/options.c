@@ -35,9 +35,10 @@ static void good_ones(void **state) {
     assert_true(o.stats_exit && !o.sized_check);
     assert_string_equal(said, "");
     o = parse("scavenger:off,purge_cpu:2.5,thp:system");
-    assert_true(!o.scavenger && o.purge_permille == 25 && o.thp_system);
+    assert_true(!o.scavenger && o.purge_permille == 25 && o.thp == THP_SYSTEM);
+    assert_int_equal(parse("thp:dense").thp, THP_DENSE);
     o = parse("scavenger:on,purge_cpu:100,thp:never");
-    assert_true(o.scavenger && o.purge_permille == 1000 && !o.thp_system);
+    assert_true(o.scavenger && o.purge_permille == 1000 && o.thp == THP_NEVER);
     assert_int_equal(parse("scope_survivors:1073741824").scope_survivors, 1 << 30);
     assert_int_equal(parse("scope_survivors:7,scope_survivors:off").scope_survivors, 0);
     assert_int_equal(parse("purge_cpu:0.1").purge_permille, 1);
@@ -84,7 +85,7 @@ static void bad_ones_are_reported_and_ignored(void **state) {
         struct options o = parse(cases[i].text);
         assert_string_equal(said, cases[i].message);
         assert_true(!o.sized_check && !o.stats_exit && o.page_size == os_page_size());
-        assert_true(o.scavenger && o.purge_permille == 10 && !o.thp_system && o.scope_survivors == 0);
+        assert_true(o.scavenger && o.purge_permille == 10 && o.thp == THP_NEVER && o.scope_survivors == 0);
     }
     struct options o = parse("what:1,stats_exit:on,page_size:no"); /* good ones between bad ones count */
     assert_true(o.stats_exit);

@@ -174,6 +174,11 @@ static void the_callers_own_stays(void **state) {
 static void is_emptied_by_its_owner_after_a_tick(void) {
     fill_two();
     caches_tick(&caches, false);
+    cache_refill(&caches, OTHER + 2); /* a slow path, in a cache too small to matter */
+    assert_true(caches_count(&caches, CLASS) >= KEPT && caches_count(&caches, OTHER) >= KEPT);
+    for (unsigned c = OTHER + 3; c < OTHER + 30; c++)
+        fill(c);
+    caches_tick(&caches, false);
     use();
     assert_true(caches_count(&caches, CLASS) >= KEPT && caches_count(&caches, OTHER) >= KEPT);
     cache_refill(&caches, OTHER + 1); /* a slow path: looks */
