@@ -23,6 +23,8 @@ int main(int argc, char **argv) {
         int before = *calls;
         free(malloc(100));
         CHECK(*calls == before + 2);
+        free(reallocarray(malloc(100), 3, 100));
+        CHECK(*calls == before + 5);
         return 0;
     }
     begin(30);
