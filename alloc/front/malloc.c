@@ -121,11 +121,12 @@ PUBLIC int neap_malloc_trim(size_t pad) {
     return neap_purge() > 0;
 }
 
+/* reallocarray stays the C library's, which calls realloc by its name: where valgrind or another malloc in front
+ * of us has taken that and does not know reallocarray, the object is theirs. */
 DROP_IN(void *, malloc, (size_t size));
 DROP_IN(void, free, (void *p));
 DROP_IN(void *, calloc, (size_t count, size_t size));
 DROP_IN(void *, realloc, (void *p, size_t size));
-DROP_IN(void *, reallocarray, (void *p, size_t count, size_t size));
 DROP_IN(void, free_sized, (void *p, size_t size));
 DROP_IN(size_t, malloc_usable_size, (void *p));
 DROP_IN(int, malloc_trim, (size_t pad));

@@ -104,7 +104,8 @@ void os_restore_signals(const struct os_signals *before);
 /* Nanoseconds. */
 enum os_clock {
     OS_NOW,        /* since some moment */
-    OS_NOW_COARSE, /* the same, a few milliseconds late, and cheap */
+    OS_NOW_COARSE, /* the same, a few milliseconds late, and cheap. A library in front of the C library may
+                    * allocate in it (libfaketime): not to be asked for with a lock held. */
     OS_PROCESS_CPU,
     OS_THREAD_CPU,
 };

@@ -20,7 +20,10 @@ uint64_t os_clock(enum os_clock clock) {
     };
     int saved = errno;
     struct timespec t = {0};
-    clock_gettime(ids[clock], &t);
+    if (clock == OS_NOW_COARSE) /* 4 ns as a function of the vDSO, a system call 160 */
+        clock_gettime(ids[clock], &t);
+    else
+        syscall(SYS_clock_gettime, ids[clock], &t);
     errno = saved;
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
@@ -64,11 +67,11 @@ void os_name_thread(const char *name) {
 }
 
 uint32_t os_process_id(void) {
-    return (uint32_t)getpid();
+    return (uint32_t)syscall(SYS_getpid);
 }
 
 bool os_is_main_thread(void) {
-    return getpid() == (pid_t)syscall(SYS_gettid);
+    return syscall(SYS_getpid) == syscall(SYS_gettid);
 }
 
 #if __GLIBC_PREREQ(2, 35)

@@ -14,14 +14,15 @@ enum {
     CACHE_BYTES_WORTH = 32 << 10, /* what a cache holds, for that reckoning */
     AT_ONCE_BYTES = 4 << 20,      /* so much is worth a thread in a process however young */
 };
-#define YOUNG (100 * MILLISECONDS)
+#define YOUNG      (100 * MILLISECONDS)
+#define COARSE_LAG (10 * MILLISECONDS) /* so late the coarse clock may be */
 
 void scavenger_init(struct scavenger *scavenger, struct purge *purge, bool wanted, void (*looked)(void)) {
     scavenger->purge = purge;
     scavenger->looked = looked;
     scavenger->wanted = wanted;
     scavenger->process = os_process_id();
-    scavenger->born = os_clock(OS_NOW_COARSE);
+    scavenger->born = os_clock(OS_NOW) - COARSE_LAG;
     atomic_store(&scavenger->patience, PATIENCE);
     atomic_store(&scavenger->state, wanted ? SCAVENGER_NONE : SCAVENGER_OFF);
 }
@@ -176,7 +177,7 @@ void scavenger_libraries_are_up(struct scavenger *scavenger) {
 
 void scavenger_after_fork(struct scavenger *scavenger) {
     scavenger->process = os_process_id();
-    scavenger->born = os_clock(OS_NOW_COARSE);
+    scavenger->born = os_clock(OS_NOW) - COARSE_LAG;
     scavenger->inherited = dirty_bytes(scavenger);
     if (atomic_load(&scavenger->main_will_tell))
         pthread_setspecific(scavenger->key, scavenger);

@@ -97,9 +97,6 @@ static void call_realloc_more(void *p) {
 static void call_realloc_nothing(void *p) {
     free(OPAQUE(realloc(p, 0)));
 }
-static void call_reallocarray(void *p) {
-    free(OPAQUE(reallocarray(p, 10, 10)));
-}
 static void call_usable(void *p) {
     (void)OPAQUE(malloc_usable_size(p));
 }
@@ -133,7 +130,6 @@ static const struct call calls[] = {
     {"realloc", call_realloc, false},
     {"realloc", call_realloc_more, false},
     {"realloc", call_realloc_nothing, false},
-    {"reallocarray", call_reallocarray, false},
     {"malloc_usable_size", call_usable, false},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
