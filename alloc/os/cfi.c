@@ -1,6 +1,6 @@
 /* The reader of call frame information. No locks, no state: the loader tells without a lock what is loaded
  * (_dl_find_object, glibc 2.35). Only libgcc's unwinder knows of code that registered itself; it takes locks for
- * that, under which it allocates (docs/decisions/0011-survivor-stacks.md). */
+ * that, under which it allocates (docs/decisions/0012-survivor-stacks.md). */
 #include "os/cfi.h"
 
 #include <dlfcn.h>
