@@ -29,14 +29,14 @@ void scenario_burst(struct run *run) {
     population_make_for(&burst, high - base, web);
     run_start(run);
 
-    run_phase(run, "warm");
+    run_phase("warm");
     move_to(run, &steady, web, base, 2 * part, churn);
-    run_phase(run, "peak");
+    run_phase("peak");
     move_to(run, &burst, web, high - base, 3 * part, churn);
     move_to(run, &burst, web, high - base, part, 4 * churn);
-    run_phase(run, "drained");
+    run_phase("drained");
     move_to(run, &burst, web, 0, 2 * part, 0);
-    run_phase(run, "low");
+    run_phase("low");
     move_to(run, &steady, web, base, ticks_left(run), churn);
     run_silence(run);
 }
@@ -51,11 +51,11 @@ void scenario_diurnal(struct run *run) {
     run_start(run);
 
     for (unsigned cycle = 1; cycle <= CYCLES; cycle++) {
-        run_phase_number(run, "cycle", cycle);
+        run_phase_number("cycle", cycle);
         move_to(run, &heap, key_value, high, part, churn);
         move_to(run, &heap, key_value, high, part, 4 * churn);
         move_to(run, &heap, key_value, low, part, churn);
-        run_phase_number(run, "low", cycle);
+        run_phase_number("low", cycle);
         unsigned cycles_left = CYCLES - cycle;
         move_to(run, &heap, key_value, low, ticks_left(run) - cycles_left * (run->ticks / CYCLES), churn);
     }
@@ -74,20 +74,20 @@ void scenario_size_shift(struct run *run) {
     run_start(run);
 
     for (unsigned i = 0; i < PHASES; i++) {
-        run_phase_number(run, "fill", i + 1);
+        run_phase_number("fill", i + 1);
         size_t count = full / sizes[i] + 1, per_tick = count / (2 * part) + 1;
         for (unsigned tick = 0; tick < 2 * part; tick++) {
             for (size_t n = 0; n < per_tick && population_count(&heaps[i]) < count; n++)
                 population_add(&heaps[i], sizes[i]);
             run_tick(run);
         }
-        run_phase_number(run, "drain", i + 1);
+        run_phase_number("drain", i + 1);
         for (unsigned tick = 0; tick < 2 * part; tick++) {
             for (size_t n = 0; n < per_tick && population_count(&heaps[i]) > (count + 7) / 8; n++)
                 population_drop_random(&heaps[i], &run->random);
             run_tick(run);
         }
-        run_phase_number(run, "low", i + 1);
+        run_phase_number("low", i + 1);
         unsigned phases_left = PHASES - 1 - i;
         while (ticks_left(run) > phases_left * (run->ticks / PHASES))
             run_tick(run);
@@ -103,11 +103,11 @@ void scenario_deep_shrink(struct run *run) {
     population_make_for(&heap, high, web);
     run_start(run);
 
-    run_phase(run, "peak");
+    run_phase("peak");
     move_to(run, &heap, web, high, 3 * part, 0);
-    run_phase(run, "drained");
+    run_phase("drained");
     move_to(run, &heap, web, low, 3 * part, 0);
-    run_phase(run, "low");
+    run_phase("low");
     move_to(run, &heap, web, low, ticks_left(run), low / 64);
     run_silence(run);
 }
@@ -121,11 +121,11 @@ void scenario_steady_churn(struct run *run) {
     population_make_for(&heap, level, web);
     run_start(run);
 
-    run_phase(run, "warm");
+    run_phase("warm");
     move_to(run, &heap, web, level, 2 * part, 0);
     unsigned first = run->ticks_done;
     for (unsigned cycle = 1; cycle <= CYCLES; cycle++) {
-        run_phase_number(run, "cycle", cycle);
+        run_phase_number("cycle", cycle);
         unsigned cycles_left = CYCLES - cycle;
         while (ticks_left(run) > cycles_left * part) {
             double done = (double)(run->ticks_done - first) / (run->ticks - first);

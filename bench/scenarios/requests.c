@@ -20,7 +20,7 @@ static void requests(struct run *run, unsigned per_mille) {
     for (unsigned wave = 1; wave <= waves; wave++) {
         struct population *survivors = &kept[wave % KEPT_WAVES];
         size_t begun = 0, ended = 0;
-        run_phase_number(run, "cycle", wave);
+        run_phase_number("cycle", wave);
         population_clear(survivors); /* those of four waves ago */
         for (unsigned tick = 1; tick <= busy_ticks; tick++) {
             /* Requests come in the first half of the time, and end in the last two thirds. */
@@ -36,7 +36,7 @@ static void requests(struct run *run, unsigned per_mille) {
                 population_drop_random_group(&active, OBJECTS, &run->random, survivors, per_mille);
             run_tick(run);
         }
-        run_phase_number(run, "low", wave);
+        run_phase_number("low", wave);
         unsigned waves_left = waves - wave;
         while (run->ticks - run->ticks_done > waves_left * wave_ticks)
             run_tick(run);
@@ -105,18 +105,18 @@ void scenario_connection_staircase(struct run *run) {
     run_start(run);
 
     for (unsigned round = 1; round <= ROUNDS; round++) {
-        run_phase_number(run, "up", round);
+        run_phase_number("up", round);
         for (unsigned step = 1; step <= STEPS; step++) {
             move_connections(run, &connections, &messages, most * step / STEPS, part / 2);
             move_connections(run, &connections, &messages, most * step / STEPS, part - part / 2);
         }
-        run_phase_number(run, "down", round);
+        run_phase_number("down", round);
         for (unsigned step = 1; step <= STEPS; step++) {
             size_t target = most - (most - least) * step / STEPS;
             move_connections(run, &connections, &messages, target, part / 2);
             move_connections(run, &connections, &messages, target, part - part / 2);
         }
-        run_phase_number(run, "low", round);
+        run_phase_number("low", round);
         unsigned rounds_left = ROUNDS - round;
         move_connections(run, &connections, &messages, least,
                          run->ticks - run->ticks_done - rounds_left * round_ticks);
@@ -147,7 +147,7 @@ void scenario_growing_buffers(struct run *run) {
 
     for (unsigned cycle = 1; cycle <= cycles; cycle++) {
         size_t final[BUFFERS_AT_ONCE];
-        run_phase_number(run, "cycle", cycle);
+        run_phase_number("cycle", cycle);
         for (unsigned i = 0; i < BUFFERS_AT_ONCE; i++) {
             final[i] = least + random_below(&run->random, most);
             population_add(&buffers, FIRST_SIZE);
@@ -169,7 +169,7 @@ void scenario_growing_buffers(struct run *run) {
             population_move_oldest(&buffers, &kept);
         population_clear(&buffers);
         population_clear(&small);
-        run_phase_number(run, "low", cycle);
+        run_phase_number("low", cycle);
         unsigned cycles_left = cycles - cycle;
         while (run->ticks - run->ticks_done > cycles_left * cycle_ticks)
             run_tick(run);

@@ -70,15 +70,15 @@ void run_start(struct run *run) {
     run->begun = now_ns();
 }
 
-void run_phase(struct run *run, const char *name) {
+void run_phase(const char *name) {
     end_phase();
     begin_phase(name);
 }
 
-void run_phase_number(struct run *run, const char *name, unsigned number) {
+void run_phase_number(const char *name, unsigned number) {
     char numbered[PHASE_NAME_BYTES];
     snprintf(numbered, sizeof numbered, "%s-%u", name, number);
-    run_phase(run, numbered);
+    run_phase(numbered);
 }
 
 void run_tick(struct run *run) {
@@ -95,7 +95,7 @@ void run_silence(struct run *run) {
     uint64_t operations = PAGE_LOAD(operations);
     PAGE_STORE(last_call_ns, now_ns());
     count_floor(); /* once: at every phase's end it would be the better part of some scenarios' work */
-    run_phase(run, run->profile->silent_name);
+    run_phase(run->profile->silent_name);
     wait_ms(run, run->profile->silent_ms);
     end_phase();
     if (PAGE_LOAD(operations) != operations)

@@ -46,8 +46,8 @@ void run_start(struct run *run);
 
 /* Ends the phase that runs, of which the page floor is published, and begins the next. Only when all other threads
  * wait. The second form adds a number: cycle-1. */
-void run_phase(struct run *run, const char *name);
-void run_phase_number(struct run *run, const char *name, unsigned number);
+void run_phase(const char *name);
+void run_phase_number(const char *name, unsigned number);
 
 /* Ends a tick's work. */
 void run_tick(struct run *run);

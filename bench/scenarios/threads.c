@@ -41,7 +41,7 @@ void scenario_idle_threads(struct run *run) {
     run_start(run);
 
     for (unsigned round = 1; round <= rounds; round++) {
-        run_phase_number(run, "cycle", round);
+        run_phase_number("cycle", round);
         for (unsigned step = 1; step <= STEPS; step++) {
             idle->level = most * step / STEPS;
             team_step(team, fill_own, idle);
@@ -105,13 +105,13 @@ void scenario_thread_per_connection(struct run *run) {
     unsigned cycle_ticks = (run->ticks - 2 * LATER) / CYCLES;
     run_start(run);
 
-    run_phase(run, "warm");
+    run_phase("warm");
     for (; connections->wave < run->ticks; connections->wave++) {
         unsigned served = connections->wave;
         if (served >= LATER && served < LATER + CYCLES * cycle_ticks && (served - LATER) % cycle_ticks == 0)
-            run_phase_number(run, "cycle", (served - LATER) / cycle_ticks + 1);
+            run_phase_number("cycle", (served - LATER) / cycle_ticks + 1);
         if (served == run->ticks - LATER) {
-            run_phase(run, "drained"); /* those that leave nothing free what there is */
+            run_phase("drained"); /* those that leave nothing free what there is */
             connections->leaves = false;
         }
         team_run(team, serve_connection, connections);
@@ -176,11 +176,11 @@ void scenario_producer_consumer(struct run *run) {
     run_start(run);
 
     for (unsigned round = 1; round <= ROUNDS; round++) {
-        run_phase_number(run, "cycle", round);
+        run_phase_number("cycle", round);
         move_backlog(run, team, pairs, least, part, rate);
         move_backlog(run, team, pairs, most, 3 * part, rate); /* the consumers are too slow */
         move_backlog(run, team, pairs, least, 3 * part, rate);
-        run_phase_number(run, "low", round);
+        run_phase_number("low", round);
         unsigned rounds_left = ROUNDS - round;
         unsigned ticks = run->ticks - run->ticks_done - rounds_left * round_ticks;
         move_backlog(run, team, pairs, least, ticks - 1, rate);

@@ -133,12 +133,12 @@ static void request_mix(struct run *run, bool scoped) {
     for (unsigned tick = 0; tick < run->ticks; tick++) {
         unsigned cycle = tick * CYCLES / run->ticks + 1;
         if (tick == 0 || cycle != (tick - 1) * CYCLES / run->ticks + 1)
-            run_phase_number(run, "cycle", cycle);
+            run_phase_number("cycle", cycle);
         for (; done < steps * (tick + 1) / run->ticks; done++)
             step(&traffic, &traffic.requests[random_below(&run->random, traffic.in_flight)]);
         run_tick(run);
     }
-    run_phase(run, "drained");
+    run_phase("drained");
     for (struct request *request = traffic.requests; request < traffic.requests + traffic.in_flight; request++)
         while (request->steps != 0)
             step(&traffic, request);
