@@ -92,7 +92,7 @@ static struct cache *make(struct caches *caches) {
         cache->in_use = true;
         cache->forks = caches->forks;
         cache->earned = cache->spent = 0;
-        cache->trimmed = counter_get(&caches->ticks);
+        counter_set(&cache->trimmed, counter_get(&caches->ticks));
         cache->magazine[0] = absent_cache.magazine[0];
         for (unsigned c = 1; c < CLASSES; c++)
             reset_magazine(caches, cache, c);
@@ -150,6 +150,7 @@ static void *empty(struct caches *caches, struct cache *cache) {
         void *bad = empty_magazine(caches, cache, c);
         already_free = bad != NULL ? bad : already_free;
     }
+    spare_free(caches, cache);
     return already_free;
 }
 
@@ -157,9 +158,11 @@ static void *empty(struct caches *caches, struct cache *cache) {
  * before the holes of denser ones; and a thread that does less by now has no use for limits that it earned before.
  */
 static void *trim(struct caches *caches, struct cache *cache) {
-    cache->trimmed = counter_get(&caches->ticks);
-    if (cache->spent < TRIM_FROM_BYTES)
+    counter_set(&cache->trimmed, counter_get(&caches->ticks));
+    if (cache->spent < TRIM_FROM_BYTES) {
+        spare_free(caches, cache);
         return NULL;
+    }
     void *already_free = empty(caches, cache);
     cache->earned = cache->spent = 0;
     return already_free;
@@ -224,8 +227,7 @@ static COLD void install(struct caches *caches, struct cache *cache) {
     atomic_store_explicit(&caches->awake, true, memory_order_release);
 }
 
-/* The calling thread's cache, locked and installed; makes it if there is none yet. NULL where it can have none. */
-static struct cache *lock_mine(struct caches *caches) {
+struct cache *cache_lock_mine(struct caches *caches) {
     if (UNLIKELY(atomic_load_explicit(&caches->orphans, memory_order_relaxed)))
         adopt_orphans(caches);
     struct cache *cache = thread_own;
@@ -245,7 +247,7 @@ static struct cache *lock_mine(struct caches *caches) {
     if (UNLIKELY(!atomic_load_explicit(&cache->installed, memory_order_relaxed))) {
         already_free = empty(caches, cache);
         install(caches, cache);
-    } else if (UNLIKELY(cache->trimmed != counter_get(&caches->ticks))) {
+    } else if (UNLIKELY(counter_get(&cache->trimmed) != counter_get(&caches->ticks))) {
         already_free = trim(caches, cache);
     }
     if (LIKELY(!thread_diverted))
@@ -286,7 +288,7 @@ static size_t widen(const struct caches *caches, struct cache *cache, unsigned c
 }
 
 void *cache_refill(struct caches *caches, unsigned class) {
-    struct cache *cache = lock_mine(caches);
+    struct cache *cache = cache_lock_mine(caches);
     if (UNLIKELY(cache == NULL)) {
         void *p;
         return bin_refill(caches->bins, class, 1, &p) != 0 ? p : NULL;
@@ -313,7 +315,7 @@ void *cache_refill(struct caches *caches, unsigned class) {
 }
 
 uint32_t cache_number(struct caches *caches) {
-    struct cache *cache = thread_own == NULL ? lock_mine(caches) : NULL;
+    struct cache *cache = thread_own == NULL ? cache_lock_mine(caches) : NULL;
     if (cache != NULL)
         owned_lock_leave(&cache->lock);
     return thread_own != NULL ? thread_own->number : CACHE_NONE;
@@ -334,7 +336,7 @@ static void *empty_older(struct caches *caches, struct cache *cache, unsigned cl
 }
 
 void cache_overflow(struct caches *caches, unsigned class, void *p) {
-    struct cache *cache = lock_mine(caches);
+    struct cache *cache = cache_lock_mine(caches);
     void *already_free = NULL;
     if (UNLIKELY(cache == NULL)) {
         already_free = bin_flush(caches->bins, class, 1, &p);
@@ -367,7 +369,7 @@ bool cache_holds(const struct caches *caches, unsigned class, const void *p, siz
 }
 
 void cache_flush(struct caches *caches) {
-    struct cache *cache = lock_mine(caches);
+    struct cache *cache = cache_lock_mine(caches);
     if (cache == NULL)
         return;
     void *already_free = empty(caches, cache);
@@ -447,7 +449,7 @@ size_t caches_in_use(struct caches *caches) {
 void cache_check(struct caches *caches) {
     if (thread_own == NULL)
         return;
-    struct cache *cache = lock_mine(caches);
+    struct cache *cache = cache_lock_mine(caches);
     for (unsigned c = 1; c < CLASSES; c++) {
         slot *first = slots_of(caches, cache, c), *top = top_of(&cache->magazine[c]);
         VERIFY(slot_get(first - 1) == NULL);

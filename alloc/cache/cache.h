@@ -7,6 +7,7 @@
 #ifndef NEAP_CACHE_CACHE_H
 #define NEAP_CACHE_CACHE_H
 
+#include "large/large.h"
 #include "slab/bin.h"
 
 #include <pthread.h>
@@ -32,7 +33,11 @@ struct cache {
     size_t earned;                    /* bytes by which magazines may still widen */
     size_t spent;                     /* and by which they have */
     _Atomic uint32_t trace;           /* of all magazines, at the last tick */
-    size_t trimmed;                   /* at this tick the owner emptied it last */
+    counter trimmed;                  /* at this tick the owner emptied it last */
+    void *spare;                      /* a large allocation for the next request of as many units … */
+    counter spare_units;              /* … as these; 0: there is none */
+    size_t spare_share;               /* units of caches->spares that are this cache's */
+    uint32_t spare_turn;              /* frees that tried to be kept */
     struct {                          /* an object that the owner may or may not have popped (revoke.c) */
         unsigned class;               /* 0: none */
         slot *top;
@@ -53,6 +58,7 @@ struct caches {
     uint16_t capacity[CLASSES]; /* and how many it has */
     _Atomic bool awake;         /* some cache may be installed */
     _Atomic bool refused;       /* the system has no membarrier for us: nothing is taken back */
+    _Atomic size_t spares;      /* units that caches may keep as spare: the sum of their shares */
     counter ticks;              /* visits by caches_tick */
     counter revocations;        /* caches taken back, ever */
     counter revoked;            /* and the objects in them */
@@ -152,6 +158,16 @@ uint32_t cache_number(struct caches *caches);
 /* cache_push where the magazine is full: empties a part of it first. */
 void cache_overflow(struct caches *caches, unsigned class, void *p);
 
+/* large_alloc from what the calling thread keeps spare, without a lock; NULL where that does not fit. */
+void *cache_use_spare(struct caches *caches, size_t size, size_t alignment, bool want_zeroed);
+
+/* Keeps the large allocation at p spare, without a lock, where it is as large as the thread's last request and its
+ * cache has room; else false. */
+bool cache_keep_spare(struct caches *caches, void *p);
+
+/* The same where that has failed: makes room, or frees it. False where p is no live large allocation. */
+bool cache_free_large(struct caches *caches, void *p);
+
 /* Whether p, of that class, is among the last `depth` objects of the calling thread's magazine. */
 bool cache_holds(const struct caches *caches, unsigned class, const void *p, size_t depth);
 
@@ -169,6 +185,13 @@ bool caches_are_interrupted(const struct caches *caches);
 
 /* Objects of that class that lie in caches now, about: other threads go on while it counts. */
 size_t caches_count(struct caches *caches, unsigned class);
+
+/* Bytes of large allocations that are kept spare now; and as many as may be, which is cheaper to tell. */
+size_t caches_spare_bytes(struct caches *caches);
+
+static inline size_t caches_spare_limit(const struct caches *caches) {
+    return atomic_load_explicit(&caches->spares, memory_order_relaxed) << UNIT_SHIFT;
+}
 
 /* How many caches have an owner. */
 size_t caches_in_use(struct caches *caches);

@@ -55,6 +55,15 @@ static inline size_t slots_take(slot *from, slot *to, void **objects) {
     return count;
 }
 
+/* The calling thread's cache, locked and installed; made if there is none yet. NULL where it can have none. */
+struct cache *cache_lock_mine(struct caches *caches);
+
+/* Frees what a cache keeps spare; false where that is nothing. The caller holds its lock. */
+bool spare_free(struct caches *caches, struct cache *cache);
+
+/* Whether what the cache keeps spare, if anything, has been there since before the last tick but this. */
+bool spare_is_old(const struct caches *caches, const struct cache *cache);
+
 /* Empties a cache whose owner is no more, and gives it to the registry. The caller holds its lock, not as its
  * owner; this releases it. */
 void cache_adopt(struct caches *caches, struct cache *cache);

@@ -101,7 +101,7 @@ static size_t revoke(struct caches *caches, struct cache *cache, void **already_
 }
 
 static uint32_t trace_of(const struct cache *cache) {
-    uint32_t trace = 0;
+    uint32_t trace = (uint32_t)counter_get(&cache->trimmed);
     for (unsigned c = 1; c < CLASSES; c++)
         trace = mix32(trace ^ magazine_trace(&cache->magazine[c]));
     return trace;
@@ -127,11 +127,15 @@ static bool acquire(struct caches *caches, struct cache *cache) {
     return acquired;
 }
 
-/* Returns how many objects it has taken. */
+/* Takes a cache back that was not used since the last tick; of another, what it keeps spare for too long. Returns
+ * how many objects it has taken. */
 static size_t visit(struct caches *caches, struct cache *cache, bool all) {
     void *already_free = NULL;
     size_t taken = 0;
-    if (cache == thread_own || (was_used(cache) && !all) || !acquire(caches, cache))
+    if (cache == thread_own)
+        return 0;
+    bool used = was_used(cache) && !all;
+    if ((used && !spare_is_old(caches, cache)) || !acquire(caches, cache))
         return 0;
     /* What a fork left behind is for adopt_orphans. */
     if (atomic_load_explicit(&cache->installed, memory_order_relaxed) && cache->forks == caches->forks) {
@@ -139,7 +143,9 @@ static size_t visit(struct caches *caches, struct cache *cache, bool all) {
             cache_adopt(caches, cache);
             return 0;
         }
-        taken = revoke(caches, cache, &already_free);
+        taken = spare_free(caches, cache);
+        if (!used)
+            taken += revoke(caches, cache, &already_free);
     }
     owned_lock_release(&cache->lock);
     die_if_freed_twice(already_free);

@@ -141,7 +141,9 @@ static void *alloc_scoped(size_t size, size_t alignment, bool zero, const void *
 
 /* For a class, or where that is 0 a large object, outside of scopes. */
 static NOINLINE void *alloc_outside(size_t size, size_t alignment, unsigned class, bool zero, const void *caller) {
-    void *p = NULL;
+    void *p = class == 0 ? cache_use_spare(&heap.caches, size, alignment, zero) : NULL;
+    if (p != NULL)
+        return zero ? memset(p, 0, size) : p;
     if (LIKELY(size <= PTRDIFF_MAX && heap_ready())) {
         if (UNLIKELY(heap.options.scope_thread && !thread_scoped)) {
             enter_thread_scope();
@@ -178,7 +180,8 @@ static _Noreturn void die_bad_pointer(const char *function, const void *p) {
     const struct divisor *d = &heap.bins.divisors[kind];
     if (kind == UNIT_NONE)
         die(function, p, "not a pointer that neap gave out");
-    if (unit_kind_is_free(kind) || (kind < CLASSES && slab_offset(d, p) >= d->slab_end) ||
+    if (unit_kind_is_free(kind) || kind == UNIT_LARGE_SPARE ||
+        (kind < CLASSES && slab_offset(d, p) >= d->slab_end) ||
         (unit_kind_is_region(kind) && scope_look(&heap.scopes, kind, p) != OBJECT_INSIDE))
         die(function, p, "there is no object: already free, or never allocated");
     die(function, p, "points inside an object, not to its start");
@@ -203,9 +206,12 @@ static void free_slow(void *p, unsigned kind, const char *function, const void *
             die(function, p, "double free: the object is already free");
         cache_overflow(&heap.caches, kind, p);
     } else {
-        if (LIKELY(kind == UNIT_LARGE))
+        if (LIKELY(kind == UNIT_LARGE)) {
             scope_detach_large(&heap.scopes, p);
-        if (!large_free(&heap.runs, p))
+            if (cache_keep_spare(&heap.caches, p))
+                return;
+        }
+        if (!cache_free_large(&heap.caches, p))
             die_bad_pointer(function, p);
     }
     heap_settle(caller, true);

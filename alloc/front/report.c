@@ -9,7 +9,7 @@
 struct figures {
     size_t mapped;    /* address space of the heap, without metadata */
     size_t live;      /* bytes of live objects, as rounded up to size classes and pages */
-    size_t cached;    /* bytes of free objects in thread caches */
+    size_t cached;    /* bytes of free objects in thread caches, and of large ones that they keep spare */
     size_t slab_free; /* bytes of free objects in slabs */
     size_t large;     /* bytes of units in large allocations; part of live */
     size_t regions;   /* bytes of regions of scopes; what is live in them is part of live */
@@ -52,7 +52,10 @@ static struct figures count(void) {
     const struct runs *runs = &heap.runs;
     size_t used = counter_get(&runs->used_units);
     slab_units += counter_get(&heap.scopes.regions.units);
+    size_t spare = caches_spare_bytes(&heap.caches);
+    f.cached += spare;
     f.large = (used > slab_units ? used - slab_units : 0) << UNIT_SHIFT;
+    f.large -= min_size(spare, f.large);
     f.regions = counter_get(&heap.scopes.regions.units) << UNIT_SHIFT;
     f.live += f.large + regions_live_bytes(&heap.scopes.regions);
     f.dirty = counter_get(&runs->free_units[RUN_DIRTY]) << UNIT_SHIFT;

@@ -1,7 +1,7 @@
 /* Large allocations.
  *
- * Invariants: the first unit of one is UNIT_LARGE and its metadata valid exactly while it is live; the others
- * are UNIT_LARGE_BODY. */
+ * Invariants: the first unit of one is UNIT_LARGE exactly while it is live, and UNIT_LARGE_SPARE while it is
+ * neither live nor free; its metadata is valid in both; the other units are UNIT_LARGE_BODY. */
 #include "large/large.h"
 
 #include "base/check.h"
@@ -9,30 +9,13 @@
 
 #include <string.h>
 
-struct large {
-    size_t bytes; /* usable, whole pages */
-    size_t units;
-    bool clean_rest; /* the units behind `bytes` read as zeroes */
-    struct large_tag tag;
-};
-_Static_assert(sizeof(struct large) <= UNIT_META_BYTES, "its metadata fits its first unit's");
-
 /* What grows and cannot stay is copied below the first; from the second on its pages are moved; between, it is
  * copied if there is warm memory to copy to, which costs less than the faults that moving leaves to come. Measured
  * in docs/decisions/0003-growth-by-remapping.md. */
 enum { MOVE_MIN_BYTES = 128 << 10, MOVE_ALWAYS_BYTES = 1 << 20 };
 
-/* From here on, calloc rather takes clean pages than clears dirty ones, unless there is much that is dirty: the
- * heap would grow and leave that unused. */
-enum { CLEAN_MIN_BYTES = 1 << 20, MUCH_UNITS = 512 };
-
-static struct large *large_at(const struct runs *runs, const void *p) {
-    return space_meta(&runs->space, unit_of(&runs->space.map, p));
-}
-
-static size_t units_for(size_t bytes) {
-    return (bytes + UNIT_BYTES - 1) >> UNIT_SHIFT;
-}
+/* For calloc: much that is dirty. */
+enum { MUCH_UNITS = 512 };
 
 static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignment, enum run_choice choice,
                   bool *zeroed) {
@@ -52,24 +35,32 @@ static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignmen
 }
 
 void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_zeroed, bool *zeroed) {
-    size_t bytes = align_up(max_size(size, 1), runs->space.page), used_end = counter_get(&runs->used_end);
-    bool clean = want_zeroed && bytes >= CLEAN_MIN_BYTES && counter_get(&runs->free_units[RUN_DIRTY]) < MUCH_UNITS;
-    void *p = make(runs, bytes, units_for(bytes), alignment, clean ? RUN_CLEAN_FIRST : RUN_WARM_FIRST, zeroed);
+    size_t bytes = large_round(runs, size), used_end = counter_get(&runs->used_end);
+    bool clean =
+        want_zeroed && bytes >= LARGE_CLEAN_BYTES && counter_get(&runs->free_units[RUN_DIRTY]) < MUCH_UNITS;
+    void *p =
+        make(runs, bytes, large_units_of(bytes), alignment, clean ? RUN_CLEAN_FIRST : RUN_WARM_FIRST, zeroed);
     if (p != NULL && *zeroed)
         runs_count_refault(runs, unit_of(&runs->space.map, p), bytes / runs->space.page, used_end);
     return p;
 }
 
+void large_free_spare(struct runs *runs, void *p) {
+    run_free(runs, unit_of(&runs->space.map, p), large_at(runs, p)->units, RUN_DIRTY);
+}
+
 bool large_free(struct runs *runs, void *p) {
-    return large_bytes(runs, p) != 0 &&
-           run_free_if(runs, unit_of(&runs->space.map, p), UNIT_LARGE, &large_at(runs, p)->units);
+    if (large_make_spare(runs, p, 0) == 0)
+        return false;
+    large_free_spare(runs, p);
+    return true;
 }
 
 /* Moves p's pages to a new run, with room behind for growth to come, so that a buffer which grows step by step
  * moves only now and then. Addresses cost nothing; the room is clean and stays untouched. */
 static void *move(struct runs *runs, void *p, size_t bytes) {
     struct large *old = large_at(runs, p);
-    size_t units = units_for(bytes), old_bytes = old->bytes;
+    size_t units = large_units_of(bytes), old_bytes = old->bytes;
     bool zeroed;
     void *to = make(runs, bytes, units + units / 4, 1, RUN_CLEAN_FIRST, &zeroed);
     if (to == NULL)
@@ -103,14 +94,14 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
         run_free(runs, to_unit, to_units, RUN_UNMAPPED);
         return NULL;
     }
-    memset(space_moved(&runs->space, to_unit), 1, units_for(old_bytes));
+    memset(space_moved(&runs->space, to_unit), 1, large_units_of(old_bytes));
     atomic_fetch_add_explicit(&runs->moves, 1, memory_order_relaxed);
     return to;
 }
 
 static void *copy_to_warm(struct runs *runs, void *p, size_t bytes) {
     bool zeroed;
-    void *to = make(runs, bytes, units_for(bytes), 1, RUN_WARM_ONLY, &zeroed);
+    void *to = make(runs, bytes, large_units_of(bytes), 1, RUN_WARM_ONLY, &zeroed);
     if (to != NULL) {
         memcpy(to, p, large_at(runs, p)->bytes);
         large_free(runs, p);
@@ -121,7 +112,7 @@ static void *copy_to_warm(struct runs *runs, void *p, size_t bytes) {
 void *large_resize(struct runs *runs, void *p, size_t size) {
     struct large *large = large_at(runs, p);
     size_t unit = unit_of(&runs->space.map, p);
-    size_t bytes = align_up(size, runs->space.page), units = align_up(units_for(bytes), runs->space.granule);
+    size_t bytes = align_up(size, runs->space.page), units = align_up(large_units_of(bytes), runs->space.granule);
     if (bytes > large->bytes) {
         if (units > large->units) {
             size_t used_end = counter_get(&runs->used_end);
@@ -148,16 +139,6 @@ void *large_resize(struct runs *runs, void *p, size_t size) {
     return p;
 }
 
-struct large_tag *large_tag(const struct runs *runs, const void *p) {
-    return &large_at(runs, p)->tag;
-}
-
 void *large_of_tag(const struct runs *runs, const struct large_tag *tag) {
     return (void *)unit_address(&runs->space.map, space_unit_of_meta(&runs->space, tag));
-}
-
-size_t large_bytes(const struct runs *runs, const void *p) {
-    if (unit_kind_at(&runs->space.map, p) != UNIT_LARGE || (uintptr_t)p % UNIT_BYTES != 0)
-        return 0;
-    return large_at(runs, p)->bytes;
 }

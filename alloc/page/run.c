@@ -18,7 +18,7 @@ enum { JOIN_UNITS = 4096 /* 64 MiB */ };
 /* What one thread takes out of the pool at once to purge it: nobody can have it meanwhile. */
 enum { BATCH_RUNS = 32, BATCH_UNITS = 4096 };
 
-/* Kinds of units that are in use may change without our lock: those of regions. */
+/* Kinds of units that are in use may change without our lock: those of regions and of large allocations. */
 static uint8_t kind_at(const struct runs *runs, size_t unit) {
     return __atomic_load_n(&runs->space.map.kind[unit], __ATOMIC_RELAXED);
 }
@@ -226,25 +226,13 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
     return unit;
 }
 
-static void give(struct runs *runs, size_t unit, size_t units, enum run_state state) {
+void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state) {
+    units = align_up(units, runs->space.granule);
+    lock_acquire(&runs->lock);
     counter_sub(&runs->used_units, units);
     attach(runs, unit, units, state);
     atomic_store_explicit(&runs->refused, false, memory_order_relaxed);
-}
-
-void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state) {
-    lock_acquire(&runs->lock);
-    give(runs, unit, align_up(units, runs->space.granule), state);
     lock_release(&runs->lock);
-}
-
-bool run_free_if(struct runs *runs, size_t unit, uint8_t first_kind, const size_t *units) {
-    lock_acquire(&runs->lock);
-    bool is = kind_at(runs, unit) == first_kind;
-    if (LIKELY(is))
-        give(runs, unit, *units, RUN_DIRTY);
-    lock_release(&runs->lock);
-    return is;
 }
 
 bool run_extend(struct runs *runs, size_t unit, size_t old_units, size_t new_units, uint8_t kind, bool *zeroed) {

@@ -58,10 +58,6 @@ size_t run_alloc(struct runs *runs, const struct run_request *request, bool *zer
  * or RUN_CLEAN where the pages are known to have been returned, or RUN_UNMAPPED. */
 void run_free(struct runs *runs, size_t unit, size_t units, enum run_state state);
 
-/* Gives back, as RUN_DIRTY, the *units from `unit` on, if that is of such a kind: of several threads that try, one
- * may pass. Looks at both under the lock. */
-bool run_free_if(struct runs *runs, size_t unit, uint8_t first_kind, const size_t *units);
-
 /* Returns the pages of units that the caller owns: unmaps them, where addresses are to go back too, or maps them
  * afresh, where pages were moved there and the kernel could not merge their mapping with its neighbours'. Returns
  * the state that they are in then. Takes no lock. */

@@ -1,7 +1,8 @@
 /* One byte for each unit of the heap, which says what lies there: all that free() has to look up.
  *
  * Bytes are written under the lock of the runs (run.h) before the unit's first object is handed out and after
- * its last has come back; those of regions under the lock of the scopes. So a thread that holds a pointer to a
+ * its last has come back; those of regions under the lock of the scopes, and a large allocation becomes a spare
+ * one by an atomic exchange. So a thread that holds a pointer to a
  * live object may read its byte without a lock. */
 #ifndef NEAP_PAGE_UNIT_MAP_H
 #define NEAP_PAGE_UNIT_MAP_H
@@ -22,7 +23,8 @@ enum unit_kind {
     UNIT_FREE_IDLE = 0x7c,   /* in a free dirty run since before the last tick */
     UNIT_LARGE = 0x7d,       /* first unit of a large allocation */
     UNIT_LARGE_BODY = 0x7e,  /* its other units */
-    UNIT_KINDS = 0x7f,
+    UNIT_LARGE_SPARE = 0x7f, /* first unit of one that is free and kept for the next request */
+    UNIT_KINDS = 0x80,
 };
 
 static inline bool unit_kind_is_free(unsigned kind) {

@@ -73,11 +73,13 @@ static void *run(void *argument) {
 
 /* --- slow paths ------------------------------------------------------------------------------------------ */
 
-/* What a few slow paths may have freed, and more: runs, and regions that scopes have left. */
+/* What a few slow paths may have freed, and more: runs, what threads keep spare, and regions that scopes have
+ * left.
+ */
 static size_t dirty_bytes(const struct scavenger *scavenger) {
     const struct purge *purge = scavenger->purge;
     return (counter_get(&purge->runs->free_units[RUN_DIRTY]) << UNIT_SHIFT) +
-           regions_stocked_bytes(purge->regions);
+           regions_stocked_bytes(purge->regions) + caches_spare_limit(purge->caches);
 }
 
 /* Does the thread's work, where there is none, or none yet. */

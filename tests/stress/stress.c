@@ -89,8 +89,9 @@ static size_t draw_size(struct worker *w) {
     case 0:
         return r >> 32 & 0x3fffff; /* to 4 MiB */
     case 1:
-    case 2:
         return r >> 32 & 0x1ffff;
+    case 2: /* few sizes, so that threads keep some for their next request */
+        return (size_t)65536 << (r >> 32 & 3);
     case 3:
     case 4:
     case 5:

@@ -431,19 +431,6 @@ static void random_against_model(void **state) {
     assert_int_equal(counter_get(&runs->used_units), 0);
 }
 
-/* Of those who give the same units back, one passes. */
-static void gives_back_what_is_live(void **state) {
-    struct runs *runs = *state;
-    bool zeroed;
-    size_t granule = runs->space.granule, units = 2 * granule, unit = get(runs, units, 1, false, &zeroed);
-    assert_false(run_free_if(runs, unit + 1, UNIT_LARGE, &units));
-    assert_true(run_free_if(runs, unit, UNIT_LARGE, &units));
-    assert_int_equal(counter_get(&runs->free_units[RUN_DIRTY]), units);
-    assert_false(run_free_if(runs, unit, UNIT_LARGE, &units));
-    assert_int_equal(counter_get(&runs->free_units[RUN_DIRTY]), units);
-    runs_check(runs);
-}
-
 static void steps_over_foreign_mappings(void **state) {
     struct runs *runs = *state;
     bool zeroed;
@@ -542,7 +529,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(alignment, setup, teardown),
         cmocka_unit_test_setup_teardown(extends_in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(random_against_model, setup, teardown),
-        cmocka_unit_test_setup_teardown(gives_back_what_is_live, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_over_foreign_mappings, setup, teardown),
         cmocka_unit_test_setup_teardown(unmapped_runs_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_when_memory_is_short, setup, teardown),

@@ -659,7 +659,8 @@ static void returns_marks(void **state) {
         neap_free(all[i]);
     leave_and_end(scope);
     check_nothing_is_left();
-    assert_true(resident_pages(marks) < most / 8);
+    size_t at_ends = 4 * heap.runs.space.page / os_page_size(); /* of what is free: a page each */
+    assert_true(resident_pages(marks) < most / 8 + at_ends);
 }
 
 static void what_was_taken_back_is_dirty(void **state) {
