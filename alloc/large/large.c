@@ -62,14 +62,13 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
     struct large *old = large_at(runs, p);
     size_t units = large_units_of(bytes), old_bytes = old->bytes;
     bool zeroed;
-    void *to = make(runs, bytes, units + units / 4, 1, RUN_CLEAN_FIRST, &zeroed);
+    void *to = make(runs, bytes, units, 1, RUN_WARM_ONLY, &zeroed);
+    if (to == NULL)
+        to = make(runs, bytes, units + units / 4, 1, RUN_CLEAN_FIRST, &zeroed);
     if (to == NULL)
         to = make(runs, bytes, units, 1, RUN_CLEAN_FIRST, &zeroed);
-    if (to == NULL || !zeroed) { /* the last of the memory: what is moved wants a clean place */
-        if (to != NULL)
-            large_free(runs, to);
+    if (to == NULL)
         return NULL;
-    }
     size_t unit = unit_of(&runs->space.map, p), to_unit = unit_of(&runs->space.map, to);
     size_t to_units = large_at(runs, to)->units;
     switch (os_move_pages((uintptr_t)p, (uintptr_t)to, old->bytes)) {
@@ -87,7 +86,7 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
         run_free(runs, unit, old->units, RUN_UNMAPPED);
         break;
     case OS_NOT_MOVED:
-        run_free(runs, to_unit, to_units, RUN_CLEAN);
+        run_free(runs, to_unit, to_units, zeroed ? RUN_CLEAN : RUN_DIRTY);
         return NULL;
     case OS_LOST_TARGET:
         os_unmap((uintptr_t)to, to_units << UNIT_SHIFT);
