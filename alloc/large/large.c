@@ -56,8 +56,9 @@ bool large_free(struct runs *runs, void *p) {
     return true;
 }
 
-/* Moves p's pages to a new run, with room behind for growth to come, so that a buffer which grows step by step
- * moves only now and then. Addresses cost nothing; the room is clean and stays untouched. */
+/* Moves p's pages to a new run. Rather to a dirty one: what the old pages take the place of is no longer resident,
+ * and growth goes on in what is. Else with clean room behind for growth to come, so that a buffer which grows step
+ * by step moves only now and then; addresses cost nothing. */
 static void *move(struct runs *runs, void *p, size_t bytes) {
     struct large *old = large_at(runs, p);
     size_t units = large_units_of(bytes), old_bytes = old->bytes;
@@ -74,8 +75,8 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
     switch (os_move_pages((uintptr_t)p, (uintptr_t)to, old->bytes)) {
     case OS_MOVED: {
         enum run_state left = old->clean_rest ? RUN_CLEAN : RUN_DIRTY;
-        if (memchr(space_moved(&runs->space, unit), 1, old->units) !=
-            NULL) /* else mappings would become more with every move */
+        bool moved_before = memchr(space_moved(&runs->space, unit), 1, old->units) != NULL;
+        if (moved_before) /* else mappings would become more with every move */
             left = run_renew(runs, unit, old->units, false);
         run_free(runs, unit, old->units, left);
         break;
