@@ -1,41 +1,9 @@
 /* cache/: magazines, their growth, flush and retirement, threads, orphans of a fork. */
-#include "test.h"
+#include "caches.h"
 
-#include "cache/cache.h"
-#include "cache/magazine.h"
-
-#include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct runs runs;
-static struct bins bins;
-static struct caches caches;
-
-static void thread_ends(void *cache) {
-    (void)cache;
-    cache_retire(&caches);
-}
-
-static int setup(void **state) {
-    (void)state;
-    if (!runs_init(&runs, test_page_size()))
-        return -1;
-    bins_init(&bins, &runs);
-    caches_init(&caches, &bins);
-    return pthread_key_create(&caches.key, thread_ends);
-}
-
-static void *get(unsigned class) {
-    void *p = cache_pop(class);
-    return p != NULL ? p : cache_refill(&caches, class);
-}
-
-static void put(unsigned class, void *p) {
-    if (!cache_push(class, p))
-        cache_overflow(&caches, class, p);
-}
 
 static size_t live(unsigned class) {
     return counter_get(&bins.bin[class].allocated) - caches_count(&caches, class);

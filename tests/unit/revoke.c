@@ -1,12 +1,8 @@
 /* cache/revoke: idle caches are taken back whole, whatever their owners are in the middle of, also where
  * membarrier is refused and where a fork comes in between; magazines that are not used are emptied by their owner.
  */
-#include "test.h"
+#include "caches.h"
 
-#include "cache/magazine.h"
-#include "cache/revoke.h"
-
-#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -14,34 +10,6 @@
 #include <unistd.h>
 
 enum { CLASS = 4, OTHER = 9, KEPT = 10 };
-
-static struct runs runs;
-static struct bins bins;
-static struct caches caches;
-
-static void thread_ends(void *cache) {
-    (void)cache;
-    cache_retire(&caches);
-}
-
-static int setup(void **state) {
-    (void)state;
-    if (!runs_init(&runs, test_page_size()))
-        return -1;
-    bins_init(&bins, &runs);
-    caches_init(&caches, &bins);
-    return pthread_key_create(&caches.key, thread_ends);
-}
-
-static void *get(unsigned class) {
-    void *p = cache_pop(class);
-    return p != NULL ? p : cache_refill(&caches, class);
-}
-
-static void put(unsigned class, void *p) {
-    if (!cache_push(class, p))
-        cache_overflow(&caches, class, p);
-}
 
 static size_t allocated(unsigned class) {
     return counter_get(&bins.bin[class].allocated);

@@ -1,7 +1,6 @@
 /* scope/ and the functions of neap.h that it stands behind. */
-#include "test.h"
+#include "scopes.h"
 
-#include "front/heap.h"
 #include "scope/inside.h"
 
 #include <errno.h>
@@ -26,19 +25,6 @@ static void check_nothing_is_left(void) {
     heap_check();
 }
 
-static neap_scope create(const char *label, size_t limit) {
-    neap_scope scope = neap_scope_create(&(struct neap_scope_options){.label = label, .limit = limit});
-    assert_int_not_equal(scope, 0);
-    return scope;
-}
-
-static neap_scope enter_new(const char *label, size_t limit) {
-    neap_scope scope = create(label, limit);
-    assert_int_equal(neap_scope_enter(scope), 0);
-    assert_int_equal(neap_scope_current(), scope);
-    return scope;
-}
-
 static void leave_and_end(neap_scope scope) {
     assert_int_equal(neap_scope_leave(scope), 0);
     assert_int_equal(neap_scope_end(scope), 0);
@@ -48,14 +34,6 @@ static struct neap_scope_stats stats_of(neap_scope scope) {
     struct neap_scope_stats stats;
     assert_int_equal(neap_scope_stats(scope, &stats), 0);
     return stats;
-}
-
-static struct label label_of(const char *text) {
-    struct label label = {0};
-    for (size_t at = LABELS; scopes_next_label(&heap.scopes, &label, &at);)
-        if (strcmp(label.text, text) == 0)
-            return label;
-    return (struct label){0};
 }
 
 static void allocates_where_it_says(void **state) {

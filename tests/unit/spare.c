@@ -1,25 +1,13 @@
 /* cache/spare: what a thread frees is its own next time, once, and nobody keeps it for long. */
-#include "test.h"
+#include "caches.h"
 
-#include "cache/magazine.h"
-#include "cache/revoke.h"
 #include "neap/neap.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { CLASS = 4, SIZE = 110000, OTHER_SIZE = 300000, MOST = 1 << 20 };
-
-static struct runs runs;
-static struct bins bins;
-static struct caches caches;
-
-static void thread_ends(void *cache) {
-    (void)cache;
-    cache_retire(&caches);
-}
 
 /* Leaves some small objects in the calling thread's magazine. */
 static void use_small(void) {
@@ -27,21 +15,14 @@ static void use_small(void) {
     void *p[OBJECTS];
     for (int round = 0; round < ROUNDS; round++) {
         for (int i = 0; i < OBJECTS; i++)
-            if ((p[i] = cache_pop(CLASS)) == NULL)
-                p[i] = cache_refill(&caches, CLASS);
+            p[i] = get(CLASS);
         for (int i = 0; i < OBJECTS; i++)
-            if (!cache_push(CLASS, p[i]))
-                cache_overflow(&caches, CLASS, p[i]);
+            put(CLASS, p[i]);
     }
 }
 
-static int setup(void **state) {
-    (void)state;
-    if (!runs_init(&runs, test_page_size()))
-        return -1;
-    bins_init(&bins, &runs);
-    caches_init(&caches, &bins);
-    if (pthread_key_create(&caches.key, thread_ends) != 0)
+static int setup_used(void **state) {
+    if (setup(state) != 0)
         return -1;
     use_small();
     return 0;
@@ -54,11 +35,11 @@ static void *get_aligned(size_t size, size_t alignment) {
     return p != NULL ? p : large_alloc(&runs, size, alignment, false, &zeroed);
 }
 
-static void *get(size_t size) {
+static void *get_large(size_t size) {
     return get_aligned(size, 16);
 }
 
-static bool put(void *p) {
+static bool put_large(void *p) {
     return cache_keep_spare(&caches, p) || cache_free_large(&caches, p);
 }
 
@@ -84,17 +65,17 @@ static size_t units(size_t size) {
 
 static void the_same_block_comes_back(void **state) {
     (void)state;
-    void *below = get(SIZE), *p = get(SIZE);
-    assert_true(put(p));
+    void *below = get_large(SIZE), *p = get_large(SIZE);
+    assert_true(put_large(p));
     assert_int_equal(caches_spare_bytes(&caches), units(SIZE));
-    assert_true(put(below)); /* in p's place */
+    assert_true(put_large(below)); /* in p's place */
     assert_int_equal(caches_spare_bytes(&caches), units(SIZE));
     assert_int_equal(used(), units(SIZE));
     for (int i = 0; i < 10; i++) {
-        assert_ptr_equal(get(SIZE - 5000), below); /* of as many units */
+        assert_ptr_equal(get_large(SIZE - 5000), below); /* of as many units */
         assert_int_equal(large_bytes(&runs, below), align_up(SIZE - 5000, runs.space.page));
         assert_int_equal(caches_spare_bytes(&caches), 0);
-        assert_true(put(below));
+        assert_true(put_large(below));
     }
     assert_null(cache_use_spare(&caches, OTHER_SIZE, 16, false));
     assert_null(cache_use_spare(&caches, SIZE_MAX, 16, false));
@@ -105,42 +86,42 @@ static void the_same_block_comes_back(void **state) {
 /* What was not asked for last, what is too large, and what calloc would not take. */
 static void not_everything_is_kept(void **state) {
     (void)state;
-    void *p = get(SIZE), *other = get(OTHER_SIZE);
-    assert_true(put(p));
+    void *p = get_large(SIZE), *other = get_large(OTHER_SIZE);
+    assert_true(put_large(p));
     assert_int_equal(caches_spare_bytes(&caches), 0);
-    assert_true(put(other));
+    assert_true(put_large(other));
     assert_int_equal(caches_spare_bytes(&caches), units(OTHER_SIZE));
-    p = get(MOST + 1);
-    assert_true(put(p));
+    p = get_large(MOST + 1);
+    assert_true(put_large(p));
     assert_int_equal(caches_spare_bytes(&caches), units(OTHER_SIZE));
-    p = get(MOST);
+    p = get_large(MOST);
     assert_null(cache_use_spare(&caches, MOST, 16, true));
-    assert_true(put(p));
+    assert_true(put_large(p));
     assert_int_equal(caches_spare_bytes(&caches), units(OTHER_SIZE));
 }
 
 static void a_spare_one_is_free(void **state) {
     (void)state;
-    void *p = get(SIZE);
-    assert_false(put((char *)p + 16));
-    assert_false(put((char *)p + UNIT_BYTES));
-    assert_true(put(p));
+    void *p = get_large(SIZE);
+    assert_false(put_large((char *)p + 16));
+    assert_false(put_large((char *)p + UNIT_BYTES));
+    assert_true(put_large(p));
     assert_int_equal(caches_spare_bytes(&caches), units(SIZE));
     assert_int_equal(large_bytes(&runs, p), 0);
-    assert_false(put(p));
+    assert_false(put_large(p));
     assert_false(large_free(&runs, p));
 }
 
 static void growing_and_shrinking(void **state) {
     (void)state;
-    unsigned char *p = get(SIZE);
-    assert_true(put(p));
-    assert_ptr_equal(get(SIZE), p);
+    unsigned char *p = get_large(SIZE);
+    assert_true(put_large(p));
+    assert_ptr_equal(get_large(SIZE), p);
     memset(p, 0xee, SIZE);
     assert_ptr_equal(large_resize(&runs, p, OTHER_SIZE), p);
     for (size_t i = 0; i < SIZE; i++)
         assert_int_equal(p[i], 0xee);
-    assert_true(put(p)); /* is larger than what was asked for */
+    assert_true(put_large(p)); /* is larger than what was asked for */
     assert_int_equal(caches_spare_bytes(&caches), 0);
     assert_int_equal(used(), 0);
 }
@@ -151,7 +132,7 @@ static pthread_barrier_t step;
 
 static void *keep_one(void *wait) {
     use_small();
-    put(get(SIZE));
+    put_large(get_large(SIZE));
     if (wait != NULL) {
         pthread_barrier_wait(&step);
         pthread_barrier_wait(&step);
@@ -187,7 +168,7 @@ static void an_idle_threads_is_taken_back(void **state) {
 static void *keep_one_and_go_on(void *unused) {
     (void)unused;
     use_small();
-    put(get(SIZE));
+    put_large(get_large(SIZE));
     for (int i = 0; i < 3; i++) {
         void *p = cache_pop(CLASS), *other = cache_pop(CLASS); /* hits alone: never a slow path */
         if (p == NULL || other == NULL || !cache_push(CLASS, p) || !cache_push(CLASS, other))
@@ -220,15 +201,15 @@ static void a_busy_threads_is_taken_back(void **state) {
 /* At its first slow path after a tick. */
 static void its_owner_frees_it_in_time(void **state) {
     (void)state;
-    void *p = get(SIZE), *q = get(OTHER_SIZE);
-    assert_true(put(q));
+    void *p = get_large(SIZE), *q = get_large(OTHER_SIZE);
+    assert_true(put_large(q));
     caches_tick(&caches, false);
     assert_int_equal(caches_spare_bytes(&caches), units(OTHER_SIZE));
-    void *again = get(SIZE); /* not a slow path of the cache */
-    assert_true(put(p));
+    void *again = get_large(SIZE); /* not a slow path of the cache */
+    assert_true(put_large(p));
     assert_int_equal(caches_spare_bytes(&caches), units(SIZE));
     assert_int_equal(used(), units(SIZE) * 2);
-    assert_true(put(again));
+    assert_true(put_large(again));
 }
 
 static void all_together_have_few(void **state) {
@@ -273,10 +254,10 @@ static void *contended;
 static void *put_contended(void *unused) {
     (void)unused;
     use_small();
-    void *p = get(SIZE);
-    bool put_own = put(p);
+    void *p = get_large(SIZE);
+    bool put_own = put_large(p);
     pthread_barrier_wait(&step);
-    bool passed = put(contended);
+    bool passed = put_large(contended);
     pthread_barrier_wait(&step);
     return put_own && passed ? &step : NULL;
 }
@@ -290,11 +271,11 @@ static void one_of_two_frees_passes(void **state) {
     for (int i = 0; i < 500; i++) {
         pthread_t thread;
         void *passed;
-        contended = get(SIZE);
+        contended = get_large(SIZE);
         pthread_barrier_init(&step, NULL, 2);
         assert_int_equal(pthread_create(&thread, NULL, put_contended, NULL), 0);
         pthread_barrier_wait(&step);
-        bool mine = put(contended);
+        bool mine = put_large(contended);
         pthread_barrier_wait(&step);
         pthread_join(thread, &passed);
         assert_int_equal(mine, passed == NULL);
@@ -337,5 +318,5 @@ int main(void) {
 #endif
         cmocka_unit_test(calloc_clears_it),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, setup_used, NULL);
 }

@@ -1,7 +1,5 @@
 /* scope/survivors: what outlived its scope is told with who allocated it, and nothing else is. */
-#include "test.h"
-
-#include "front/heap.h"
+#include "scopes.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -30,12 +28,6 @@ STAYS static void *drop(size_t size) {
     return p;
 }
 
-static neap_scope enter_new(const char *label) {
-    neap_scope scope = neap_scope_create(&(struct neap_scope_options){.label = label});
-    assert_int_equal(neap_scope_enter(scope), 0);
-    return scope;
-}
-
 static void leave_and_end(neap_scope scope) {
     assert_int_equal(neap_scope_leave(scope), 0);
     heap_check();
@@ -59,14 +51,6 @@ static struct survivor_site sites_of(const char *label, size_t *count, struct su
     return all;
 }
 
-static struct label label_of(const char *text) {
-    struct label label = {0};
-    for (size_t at = LABELS; scopes_next_label(&heap.scopes, &label, &at);)
-        if (strcmp(label.text, text) == 0)
-            return label;
-    return (struct label){0};
-}
-
 static void assert_exact(const char *text, size_t objects_expected) {
     size_t sites;
     struct survivor_site all = sites_of(text, &sites, NULL);
@@ -85,7 +69,7 @@ static bool has_stacks(void) {
 
 static void names_who_allocated(void **state) {
     (void)state;
-    neap_scope scope = enter_new("names");
+    neap_scope scope = enter_new("names", 0);
     for (size_t i = 0; i < 100; i++) {
         objects[i] = keep(48);
         neap_free(drop(48));
@@ -115,7 +99,7 @@ static void forgets_what_was_freed(void **state) {
     static const size_t sizes[] = {1, 48, 1000, 3000, 16000, 20000, 100000, 3 << 20};
     enum { SIZES = sizeof sizes / sizeof *sizes };
     pthread_t thread;
-    neap_scope scope = enter_new("freed");
+    neap_scope scope = enter_new("freed", 0);
     for (size_t i = 0; i < 100; i++)
         objects[i] = drop(sizes[i % SIZES]);
     free_all((void *)(uintptr_t)50);
@@ -125,7 +109,7 @@ static void forgets_what_was_freed(void **state) {
     leave_and_end(scope);
     assert_exact("freed", 0);
 
-    scope = enter_new("freed later");
+    scope = enter_new("freed later", 0);
     void *p = drop(100);
     leave_and_end(scope);
     neap_free(p);
@@ -137,7 +121,7 @@ static void tells_old_from_new(void **state) {
     (void)state;
     static const size_t sizes[] = {48, 3000, 100000};
     for (size_t s = 0; s < 3; s++) {
-        neap_scope scope = enter_new("reused");
+        neap_scope scope = enter_new("reused", 0);
         bool reused = false;
         for (size_t i = 0; i < 1000; i++)
             objects[i] = drop(sizes[s]);
@@ -161,7 +145,8 @@ static void tells_old_from_new(void **state) {
         if (strcmp(site.label->text, "reused") == 0)
             assert_in_range(site.stack.address[0], (uintptr_t)keep, (uintptr_t)keep + 512);
     /* Memory of a large object of one scope is taken by another. */
-    neap_scope one = enter_new("one"), other = neap_scope_create(&(struct neap_scope_options){.label = "other"});
+    neap_scope one = enter_new("one", 0),
+               other = neap_scope_create(&(struct neap_scope_options){.label = "other"});
     void *p = drop(5 << 20);
     neap_free(p);
     assert_int_equal(neap_scope_leave(one), 0);
@@ -183,7 +168,7 @@ static void counts_exactly_at_an_interval_of_one(void **state) {
     size_t living = 0;
     memset(objects, 0, sizeof objects);
     for (size_t round = 0; round < 20; round++) {
-        neap_scope scope = enter_new("exact");
+        neap_scope scope = enter_new("exact", 0);
         for (size_t i = 0; i < OBJECTS; i++) {
             void **p = &objects[test_random(&random) % 200];
             size_t size = sizes[test_random(&random) % SIZES];
@@ -227,7 +212,7 @@ static void counts_exactly_at_an_interval_of_one(void **state) {
 /* A large object whose pages realloc moves has the call stack that it had. One that is copied is new. */
 static void follows_large_ones(void **state) {
     (void)state;
-    neap_scope scope = enter_new("moved");
+    neap_scope scope = enter_new("moved", 0);
     void *p = keep(100000), *next = keep(100000);
     void *moved = neap_realloc(p, 50 << 20);
     assert_ptr_not_equal(p, moved);
@@ -244,7 +229,7 @@ static void follows_large_ones(void **state) {
 
 static void goes_by_the_last_label(void **state) {
     (void)state;
-    neap_scope scope = enter_new("early");
+    neap_scope scope = enter_new("early", 0);
     void *p = keep(100);
     assert_int_equal(neap_scope_set_label(scope, "late"), 0);
     leave_and_end(scope);
@@ -266,7 +251,7 @@ static void knows_bulk_free(void **state) {
 
 static void survives_fork(void **state) {
     (void)state;
-    neap_scope scope = enter_new("forked");
+    neap_scope scope = enter_new("forked", 0);
     void *p = keep(100), *q = keep(100000);
     pid_t child = fork();
     if (child == 0) {
@@ -287,7 +272,7 @@ static void survives_fork(void **state) {
 static void says_what_had_no_room(void **state) {
     (void)state;
     size_t before = counter_get(&heap.scopes.survivors.lost), sites;
-    neap_scope scope = enter_new("many");
+    neap_scope scope = enter_new("many", 0);
     for (size_t i = 0; i < MANY; i++)
         objects[i] = keep(16);
     leave_and_end(scope);
@@ -295,7 +280,7 @@ static void says_what_had_no_room(void **state) {
     assert_in_range(lost, 1, MANY - 1);
     assert_int_equal(sites_of("many", &sites, NULL).samples + lost, MANY);
     free_all((void *)(uintptr_t)(MANY));
-    scope = enter_new("after many"); /* there is room again */
+    scope = enter_new("after many", 0); /* there is room again */
     objects[0] = keep(16);
     leave_and_end(scope);
     assert_exact("after many", 1);
@@ -309,7 +294,7 @@ static void estimates_from_samples(void **state) {
     heap.scopes.survivors.interval = INTERVAL;
     heap.scopes.survivors.random = 12345;
     for (size_t i = 0; i < SCOPES; i++) {
-        neap_scope scope = enter_new("estimated");
+        neap_scope scope = enter_new("estimated", 0);
         for (size_t k = 0; k < EACH; k++) {
             neap_free(drop(k % 3 * 500));
             objects[k] = keep(k % 4 == 0 ? 2048 : 128);
