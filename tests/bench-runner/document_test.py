@@ -37,10 +37,10 @@ class LeastWorkload(unittest.TestCase):
         write_checkout(support.path("checkout"))
         done = support.bench(
             *("--program", "./checkout", "--workloads", "checkout", "--allocators", "glibc,neap"),
-            *("--repeats", "1", "--out", support.path("least")),
+            *("--repeats", "1", "--out", support.path("least-workload")),
         )
         self.assertEqual(done.returncode, 0, done.stderr)
-        rows = support.results("least")["summary"]["checkout"]
+        rows = support.results("least-workload")["summary"]["checkout"]
         self.assertEqual(set(rows), {"glibc", "neap"})
         for name, row in rows.items():
             # 100,000 byte strings of 100 to 999 bytes, with 33 more each and a pointer
