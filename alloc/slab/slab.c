@@ -83,7 +83,7 @@ struct slab *slab_make(const struct space *space, size_t unit, unsigned class, c
     slab->level = 0;
     slab->sparse = false;
     slab->fresh = pages == SLAB_FRESH;
-    uint64_t *bits = slab_bits(space, slab);
+    uint64_t *bits = slab_bits(space, slab, d);
     size_t words = words_of(slab);
     for (size_t w = 0; w < words; w++)
         __atomic_store_n(&bits[w], UINT64_MAX, __ATOMIC_RELAXED);
@@ -118,7 +118,7 @@ static uintptr_t address_of(const struct space *space, const struct slab *slab, 
 /* Takes objects that lie wholly on these pages. */
 static size_t take_from_pages(const struct space *space, struct slab *slab, const struct divisor *d,
                               uint64_t pages, size_t count, void **objects) {
-    uint64_t *bits = slab_bits(space, slab);
+    uint64_t *bits = slab_bits(space, slab, d);
     size_t size = class_bytes(slab->class), taken = 0;
     for (; pages != 0 && taken < count; pages &= ~pages_bits(first_pages(pages))) {
         struct range range = inside(space, slab, d, first_pages(pages));
@@ -140,7 +140,7 @@ static void note_touched(struct slab *slab, uint64_t touched, size_t *refaulted)
 /* Takes the first objects. */
 static inline size_t take_first(const struct space *space, struct slab *slab, const struct divisor *d,
                                 size_t count, void **objects) {
-    uint64_t *bits = slab_bits(space, slab);
+    uint64_t *bits = slab_bits(space, slab, d);
     size_t size = class_bytes(slab->class), words = words_of(slab), taken = 0;
     uintptr_t first = address_of(space, slab, d, 0);
     for (size_t w = 0; w < words && taken < count; w++, first -= 64 * size)
@@ -179,7 +179,7 @@ size_t slab_take(const struct space *space, struct slab *slab, const struct divi
 
 size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
                 void *const *objects, size_t *put, void **already_free) {
-    uint64_t *bits = slab_bits(space, slab);
+    uint64_t *bits = slab_bits(space, slab, d);
     const uint64_t reciprocal = d->reciprocal, mask = d->slab_mask;
     const uintptr_t last_byte = (uintptr_t)objects[0] | mask;
     size_t done = 0, were_free = 0;
@@ -197,8 +197,8 @@ size_t slab_put(const struct space *space, struct slab *slab, const struct divis
     return done;
 }
 
-bool slab_is_free(const struct space *space, const struct slab *slab, uint32_t index) {
-    return (__atomic_load_n(&slab_bits(space, slab)[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1) != 0;
+bool slab_is_free(const struct space *space, const struct slab *slab, const struct divisor *d, uint32_t index) {
+    return (__atomic_load_n(&slab_bits(space, slab, d)[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1) != 0;
 }
 
 /* --- free pages ------------------------------------------------------------------------------------------ */
@@ -211,7 +211,7 @@ uint32_t slab_sparse_from(const struct space *space, unsigned class, const struc
 
 /* The dirty pages that no object in use overlaps. */
 static uint64_t free_dirty_pages(const struct space *space, const struct slab *slab, const struct divisor *d) {
-    const uint64_t *bits = slab_bits(space, slab);
+    const uint64_t *bits = slab_bits(space, slab, d);
     uint64_t free = 0;
     for (uint64_t left = ~slab->clean & slab_all_pages(space, d); left != 0; left &= left - 1) {
         size_t page = (size_t)__builtin_ctzl(left);
@@ -230,7 +230,7 @@ uint64_t slab_age(const struct space *space, struct slab *slab, const struct div
 /* The free objects that overlap these pages. */
 static size_t count_on(const struct space *space, const struct slab *slab, const struct divisor *d,
                        uint64_t pages) {
-    const uint64_t *bits = slab_bits(space, slab);
+    const uint64_t *bits = slab_bits(space, slab, d);
     size_t count = 0, counted = 0; /* objects before this one: it may overlap two runs of pages */
     for (; pages != 0; pages &= ~pages_bits(first_pages(pages))) {
         struct range objects = overlapping(space, slab, d, first_pages(pages));
@@ -260,7 +260,7 @@ void slab_release(const struct space *space, struct slab *slab, const struct div
 }
 
 void slab_check(const struct space *space, const struct slab *slab, const struct divisor *d) {
-    const uint64_t *bits = slab_bits(space, slab);
+    const uint64_t *bits = slab_bits(space, slab, d);
     size_t words = words_of(slab), free = 0, size = class_bytes(slab->class);
     uint64_t held = slab_held(slab), needed = 0;
     for (size_t w = 0; w < words; w++)
@@ -269,7 +269,7 @@ void slab_check(const struct space *space, const struct slab *slab, const struct
     VERIFY(slab->objects % 64 == 0 || bits[words - 1] >> slab->objects % 64 == 0);
     VERIFY(((slab->clean | slab->idle) & ~slab_all_pages(space, d)) == 0);
     for (uint32_t i = 0; i < slab->objects; i++)
-        if (!slab_is_free(space, slab, i))
+        if (!slab_is_free(space, slab, d, i))
             needed |= pages_at(space, i * size, size);
     VERIFY((needed & (slab->clean | slab->idle)) == 0);
     VERIFY(free_dirty_pages(space, slab, d) == 0 || slab->sparse);

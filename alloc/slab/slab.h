@@ -12,7 +12,7 @@
 #include "page/space.h"
 #include "slab/size_class.h"
 
-enum { SLAB_INLINE_WORDS = 3 };
+enum { SLAB_INLINE_WORDS = 3, SLAB_INLINE_OBJECTS = SLAB_INLINE_WORDS * 64 };
 
 struct slab {
     struct list link;                /* in its bin, while some objects are free */
@@ -43,10 +43,17 @@ size_t slab_take(const struct space *space, struct slab *slab, const struct divi
 
 /* The bitmap. Words are written under the bin's lock and read without it by slab_is_free: no torn values, no
  * order. */
-static inline uint64_t *slab_bits(const struct space *space, const struct slab *slab) {
-    if (slab->objects <= SLAB_INLINE_WORDS * 64)
+static inline uint64_t *slab_bits(const struct space *space, const struct slab *slab, const struct divisor *d) {
+    if (objects_of(d) <= SLAB_INLINE_OBJECTS) /* read from what is shared by all slabs, and near */
         return (uint64_t *)slab->few;
     return space_bits(space, space_unit_of_meta(space, slab));
+}
+
+/* Has the CPU fetch what freeing the object at p writes. */
+static INLINE void slab_prefetch(const struct space *space, const struct slab *slab, const struct divisor *d,
+                                 const void *p) {
+    __builtin_prefetch(slab);
+    __builtin_prefetch(&slab_bits(space, slab, d)[object_index(d, p) / 64]);
 }
 
 /* Marks the first of these objects free, and those behind it that are of the same slab, but leaves it to the
@@ -79,7 +86,7 @@ static inline uint64_t slab_all_pages(const struct space *space, const struct di
 }
 
 /* Whether the object is free; for an object that nobody allocates or frees meanwhile, without the lock too. */
-bool slab_is_free(const struct space *space, const struct slab *slab, uint32_t index);
+bool slab_is_free(const struct space *space, const struct slab *slab, const struct divisor *d, uint32_t index);
 
 /* Verifies the bitmap and the pages' states against each other; debug. */
 void slab_check(const struct space *space, const struct slab *slab, const struct divisor *d);
