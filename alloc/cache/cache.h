@@ -122,6 +122,14 @@ static inline void *cache_pop(unsigned class) {
     return cache_pop_at(class * sizeof(struct magazine));
 }
 
+/* Whether the calling thread's magazine has given p out, last or before what it holds by now: p is in no bin, if
+ * no other thread has freed it. It may lie in the magazine again. */
+static inline bool cache_popped_last(unsigned class, const void *p) {
+    struct magazine *m = magazine_at(atomic_load_explicit(&thread_cache, memory_order_relaxed), class * sizeof *m);
+    const slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
+    return top != m->end && slot_peek(top) == p;
+}
+
 /* Keeps an object in the calling thread's cache. False where the magazine is full, or where the object was pushed
  * last before and is now freed twice. */
 static inline bool cache_push_at(size_t offset, void *p) {

@@ -254,7 +254,8 @@ void heap_free(void *p, const char *function, const void *caller) {
 size_t heap_usable(const void *p, unsigned kind, const char *function) {
     enum { RECENT = 8 }; /* the whole magazine would cost more than many a caller's work */
     if (is_object_start(&heap.bins.divisors[kind], p)) {
-        if (bin_holds(&heap.bins, kind, p) || cache_holds(&heap.caches, kind, p, RECENT))
+        if (cache_holds(&heap.caches, kind, p, RECENT) ||
+            (!cache_popped_last(kind, p) && bin_holds(&heap.bins, kind, p)))
             die(function, p, "the object is already free");
         return class_bytes(kind);
     }

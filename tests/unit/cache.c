@@ -102,6 +102,51 @@ static void magazines_are_small_where_slabs_are_thin(void **state) {
     cache_flush(&caches);
 }
 
+/* Any pointer that this class has given out may be asked about, live or free. */
+static void check_popped_last(unsigned class) {
+    enum { OBJECTS = 300, STEPS = 20000 };
+    void *objects[OBJECTS] = {NULL}, *seen[OBJECTS];
+    bool live[OBJECTS] = {false};
+    size_t popped_last = 0;
+    uint32_t random = 1;
+    for (size_t i = 0; i < OBJECTS; i++)
+        seen[i] = &random;
+    for (size_t step = 0; step < STEPS; step++) {
+        random = mix32(random + (uint32_t)step);
+        size_t i = random % OBJECTS;
+        bool fill = step / OBJECTS % 2 == 0; /* mostly, in turn with emptying */
+        if (!live[i] && (fill || random % 16 == 0)) {
+            seen[i] = objects[i] = get(class);
+            live[i] = true;
+        } else if (live[i] && (!fill || random % 16 == 0)) {
+            put(class, objects[i]);
+            live[i] = false;
+        }
+        if (random >> 24 == 0)
+            cache_flush(&caches);
+        if (step % 500 == 0) /* magazines are to be smaller now, and larger again */
+            atomic_store(&bins.bin[class].thin, step % 1000 == 0 ? 2 : 0);
+        for (size_t k = 0; k < OBJECTS; k++)
+            if (cache_popped_last(class, seen[k])) {
+                assert_false(bin_holds(&bins, class, seen[k]));
+                popped_last++;
+            }
+    }
+    assert_true(popped_last > STEPS / 10);
+    atomic_store(&bins.bin[class].thin, 0);
+    for (size_t i = 0; i < OBJECTS; i++)
+        if (live[i])
+            put(class, objects[i]);
+    cache_flush(&caches);
+}
+
+static void what_was_popped_last_is_in_no_bin(void **state) {
+    (void)state;
+    check_popped_last(1);
+    check_popped_last(20);
+    check_popped_last(CLASSES - 1);
+}
+
 static void a_thread_leaves_nothing(void **state) {
     (void)state;
     for (int round = 0; round < 50; round++) {
@@ -204,6 +249,7 @@ int main(void) {
         cmocka_unit_test(pops_what_was_pushed_last),
         cmocka_unit_test(counts_stay_right),
         cmocka_unit_test(magazines_are_small_where_slabs_are_thin),
+        cmocka_unit_test(what_was_popped_last_is_in_no_bin),
         cmocka_unit_test(a_thread_leaves_nothing),
         cmocka_unit_test(works_after_retirement),
         cmocka_unit_test(a_forked_child_empties_the_others),
