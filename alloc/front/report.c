@@ -37,25 +37,32 @@ static struct class_figures count_class(unsigned class) {
     return f;
 }
 
+/* Large allocations keep their units when they become spare, and lose them when the spare is freed. */
+static size_t count_large(size_t *spare) {
+    size_t all;
+    int tries = 8; /* in a busy process it changes all the time */
+    do {
+        *spare = caches_spare_bytes(&heap.caches);
+        all = counter_get(&heap.runs.large_units) << UNIT_SHIFT;
+    } while (caches_spare_bytes(&heap.caches) != *spare && --tries > 0);
+    return all - min_size(*spare, all);
+}
+
 static struct figures count(void) {
     struct figures f = {0};
     if (!heap_is_made())
         return f;
-    size_t slab_units = 0;
     for (unsigned c = 1; c < CLASSES; c++) {
         struct class_figures of = count_class(c);
         f.live += of.live * of.bytes;
         f.cached += of.cached * of.bytes;
         f.slab_free += of.free * of.bytes;
-        slab_units += of.slabs * ((heap.bins.divisors[c].slab_mask + 1) >> UNIT_SHIFT);
     }
     const struct runs *runs = &heap.runs;
     size_t used = counter_get(&runs->used_units);
-    slab_units += counter_get(&heap.scopes.regions.units);
-    size_t spare = caches_spare_bytes(&heap.caches);
+    size_t spare;
+    f.large = count_large(&spare);
     f.cached += spare;
-    f.large = (used > slab_units ? used - slab_units : 0) << UNIT_SHIFT;
-    f.large -= min_size(spare, f.large);
     f.regions = counter_get(&heap.scopes.regions.units) << UNIT_SHIFT;
     f.live += f.large + regions_live_bytes(&heap.scopes.regions);
     f.dirty = counter_get(&runs->free_units[RUN_DIRTY]) << UNIT_SHIFT;

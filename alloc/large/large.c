@@ -17,6 +17,17 @@ enum { MOVE_MIN_BYTES = 128 << 10, MOVE_ALWAYS_BYTES = 1 << 20 };
 /* For calloc: much that is dirty. */
 enum { MUCH_UNITS = 512 };
 
+/* Not told from the units in use: some of those are on their way to the system, or back from a bin. */
+static void count_units(struct runs *runs, size_t more, size_t less) {
+    atomic_fetch_add_explicit(&runs->large_units, more - less, memory_order_relaxed);
+}
+
+/* Gives units of large allocations to the runs. */
+static void give(struct runs *runs, size_t unit, size_t units, enum run_state state) {
+    count_units(runs, 0, units);
+    run_free(runs, unit, units, state);
+}
+
 static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignment, enum run_choice choice,
                   bool *zeroed) {
     units = align_up(units, runs->space.granule);
@@ -31,6 +42,7 @@ static void *make(struct runs *runs, size_t bytes, size_t units, size_t alignmen
         return NULL;
     *(struct large *)space_meta(&runs->space, unit) =
         (struct large){.bytes = bytes, .units = units, .clean_rest = *zeroed};
+    count_units(runs, units, 0);
     return (void *)unit_address(&runs->space.map, unit);
 }
 
@@ -46,7 +58,7 @@ void *large_alloc(struct runs *runs, size_t size, size_t alignment, bool want_ze
 }
 
 void large_free_spare(struct runs *runs, void *p) {
-    run_free(runs, unit_of(&runs->space.map, p), large_at(runs, p)->units, RUN_DIRTY);
+    give(runs, unit_of(&runs->space.map, p), large_at(runs, p)->units, RUN_DIRTY);
 }
 
 bool large_free(struct runs *runs, void *p) {
@@ -78,20 +90,20 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
         bool moved_before = memchr(space_moved(&runs->space, unit), 1, old->units) != NULL;
         if (moved_before) /* else mappings would become more with every move */
             left = run_renew(runs, unit, old->units, false);
-        run_free(runs, unit, old->units, left);
+        give(runs, unit, old->units, left);
         break;
     }
     case OS_MOVED_UNMAPPED: /* the rest of its last unit is mapped still */
         memset(space_moved(&runs->space, unit), 0, old->units);
         os_unmap((uintptr_t)p + old->bytes, (old->units << UNIT_SHIFT) - old->bytes);
-        run_free(runs, unit, old->units, RUN_UNMAPPED);
+        give(runs, unit, old->units, RUN_UNMAPPED);
         break;
     case OS_NOT_MOVED:
-        run_free(runs, to_unit, to_units, zeroed ? RUN_CLEAN : RUN_DIRTY);
+        give(runs, to_unit, to_units, zeroed ? RUN_CLEAN : RUN_DIRTY);
         return NULL;
     case OS_LOST_TARGET:
         os_unmap((uintptr_t)to, to_units << UNIT_SHIFT);
-        run_free(runs, to_unit, to_units, RUN_UNMAPPED);
+        give(runs, to_unit, to_units, RUN_UNMAPPED);
         return NULL;
     }
     memset(space_moved(&runs->space, to_unit), 1, large_units_of(old_bytes));
@@ -121,6 +133,7 @@ void *large_resize(struct runs *runs, void *p, size_t size) {
                 void *to = large->bytes < MOVE_ALWAYS_BYTES ? copy_to_warm(runs, p, bytes) : NULL;
                 return to != NULL || large->bytes < MOVE_MIN_BYTES ? to : move(runs, p, bytes);
             }
+            count_units(runs, units, large->units);
             large->clean_rest &= added_clean;
             if (added_clean)
                 runs_count_refault(runs, unit + large->units, (bytes - large->bytes) / runs->space.page, used_end);
@@ -133,7 +146,7 @@ void *large_resize(struct runs *runs, void *p, size_t size) {
         if (units < large->units) {
             size_t old_units = large->units;
             large->units = units;
-            run_free(runs, unit + units, old_units - units, RUN_DIRTY);
+            give(runs, unit + units, old_units - units, RUN_DIRTY);
         }
     }
     return p;

@@ -28,6 +28,7 @@ struct runs {
     counter used_end;        /* units from here on have never been in use */
     counter purged_pages;    /* ever returned to the system, those of slabs too; added to atomically */
     counter refaulted_pages; /* handed out that had been returned; likewise */
+    counter large_units;     /* in large allocations, live and spare; likewise */
     counter moves;           /* ranges that pages were moved to: each may be a mapping of its own; likewise */
     _Atomic bool refused;    /* the system would not take back what is dirty now */
     _Atomic bool unmap;      /* return address space too: it counts against a limit */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -155,6 +156,33 @@ static void trim_returns_all(void **state) {
     assert_int_equal(neap_malloc_trim(0), 0);
 }
 
+static size_t live_bytes(void) {
+    char *text = NULL;
+    size_t size, live = SIZE_MAX;
+    FILE *out = open_memstream(&text, &size);
+    assert_int_equal(neap_malloc_info(0, out), 0);
+    fclose(out);
+    const char *total = strstr(text, "<total type=\"live\"");
+    assert_true(total != NULL && sscanf(total, "<total type=\"live\" size=\"%zu\"", &live) == 1);
+    free(text);
+    return live;
+}
+
+static void what_is_on_its_way_is_not_live(void **state) {
+    (void)state;
+    struct run_request held = {
+        .units = 16, .align_units = 16, .first_kind = UNIT_LARGE_BODY, .other_kind = UNIT_LARGE_BODY};
+    bool zeroed;
+    size_t before = live_bytes(), large = 5 << 20;
+    size_t unit = run_alloc(&heap.runs, &held, &zeroed); /* as who returns its pages holds it */
+    assert_int_equal(live_bytes(), before);
+    run_free(&heap.runs, unit, held.units, zeroed ? RUN_CLEAN : RUN_DIRTY);
+    void *p = neap_malloc(large);
+    assert_int_equal(live_bytes(), before + large);
+    neap_free(p);
+    assert_int_equal(live_bytes(), before);
+}
+
 static void free_memory_is_bounded(void **state) {
     (void)state;
     size_t most = 0;
@@ -264,6 +292,7 @@ int main(void) {
         cmocka_unit_test(alignments),
         cmocka_unit_test(realloc_keeps_contents),
         cmocka_unit_test(trim_returns_all),
+        cmocka_unit_test(what_is_on_its_way_is_not_live),
         cmocka_unit_test(free_memory_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,11 @@ static int setup(void **state) {
     return runs_init(&runs, test_page_size()) ? 0 : -1;
 }
 
+static void check(void) {
+    runs_check(&runs);
+    assert_int_equal(counter_get(&runs.large_units), counter_get(&runs.used_units));
+}
+
 static void purge(void) {
     while (run_purge_oldest(&runs, 1) != 0)
         ;
@@ -35,7 +40,7 @@ static void sizes_and_alignments(void **state) {
             assert_true(large_free(&runs, p));
             assert_false(large_free(&runs, p));
         }
-    runs_check(&runs);
+    check();
     assert_int_equal(counter_get(&runs.used_units), 0);
 }
 
@@ -80,7 +85,7 @@ static void grows(void **state) {
         for (size_t i = size / 4; i < larger / 4; i++)
             p[i] = (uint32_t)i;
         size = larger;
-        runs_check(&runs);
+        check();
     }
     assert_true(moves > 3);
     /* Shrinking stays in place and gives units back. */
@@ -92,7 +97,7 @@ static void grows(void **state) {
     assert_true(large_free(&runs, p));
     for (size_t i = 0; i < obstacles; i++)
         assert_true(large_free(&runs, in_the_way[i]));
-    runs_check(&runs);
+    check();
     assert_int_equal(counter_get(&runs.used_units), 0);
 }
 
@@ -133,7 +138,7 @@ static void clean_is_zero(void **state) {
     for (int i = 0; i < OBJECTS; i++)
         if (o[i].p != NULL)
             assert_true(large_free(&runs, o[i].p));
-    runs_check(&runs);
+    check();
 }
 
 static void counts_what_comes_back(void **state) {
@@ -199,7 +204,7 @@ static void no_memory_to_renew(void **state) {
     large_free(&runs, behind);
     while (gaps > 0)
         large_free(&runs, in_gaps[--gaps]);
-    runs_check(&runs);
+    check();
 }
 #endif
 

@@ -45,8 +45,7 @@ static bool put_large(void *p) {
 
 /* By large allocations, live and spare ones. */
 static size_t used(void) {
-    size_t slabs = counter_get(&bins.bin[CLASS].slabs) * (bins.divisors[CLASS].slab_mask + (size_t)1);
-    return (counter_get(&runs.used_units) << UNIT_SHIFT) - slabs;
+    return counter_get(&runs.large_units) << UNIT_SHIFT;
 }
 
 static int empty(void **state) {
