@@ -362,17 +362,6 @@ void cache_overflow(struct caches *caches, unsigned class, void *p) {
     die_if_freed_twice(already_free);
 }
 
-bool cache_holds(const struct caches *caches, unsigned class, const void *p, size_t depth) {
-    struct cache *cache = atomic_load_explicit(&thread_cache, memory_order_relaxed);
-    if (cache == absent())
-        return false;
-    slot *first = slots_of(caches, cache, class), *top = top_of(&cache->magazine[class]);
-    for (; top > first && depth > 0; top--, depth--)
-        if (slot_get(top - 1) == p)
-            return true;
-    return false;
-}
-
 void cache_flush(struct caches *caches) {
     struct cache *cache = cache_lock_mine(caches);
     if (cache == NULL)

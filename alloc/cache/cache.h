@@ -130,6 +130,19 @@ static inline bool cache_popped_last(unsigned class, const void *p) {
     return top != m->end && slot_peek(top) == p;
 }
 
+/* Whether p, of that class, is among the last `depth` objects of the calling thread's magazine. */
+static inline bool cache_holds(unsigned class, const void *p, size_t depth) {
+    struct magazine *m = magazine_at(atomic_load_explicit(&thread_cache, memory_order_relaxed), class * sizeof *m);
+    const slot *s = atomic_load_explicit(&m->top, memory_order_relaxed);
+    const void *held;
+    do {
+        held = slot_peek(--s);
+        if (held == p)
+            return true;
+    } while (held != NULL && --depth > 0); /* below the first lies a NULL */
+    return false;
+}
+
 /* Keeps an object in the calling thread's cache. False where the magazine is full, or where the object was pushed
  * last before and is now freed twice. */
 static inline bool cache_push_at(size_t offset, void *p) {
@@ -175,9 +188,6 @@ bool cache_keep_spare(struct caches *caches, void *p);
 
 /* The same where that has failed: makes room, or frees it. False where p is no live large allocation. */
 bool cache_free_large(struct caches *caches, void *p);
-
-/* Whether p, of that class, is among the last `depth` objects of the calling thread's magazine. */
-bool cache_holds(const struct caches *caches, unsigned class, const void *p, size_t depth);
 
 /* Empties the calling thread's cache into the bins. */
 void cache_flush(struct caches *caches);

@@ -202,7 +202,7 @@ static void free_in_region(void *p, unsigned kind, const char *function, const v
 
 static void free_slow(void *p, unsigned kind, const char *function, const void *caller) {
     if (is_object_start(&heap.bins.divisors[kind], p)) {
-        if (cache_holds(&heap.caches, kind, p, 1))
+        if (cache_holds(kind, p, 1))
             die(function, p, "double free: the object is already free");
         cache_overflow(&heap.caches, kind, p);
     } else {
@@ -251,11 +251,11 @@ void heap_free(void *p, const char *function, const void *caller) {
         free_other(p, function, caller);
 }
 
-size_t heap_usable(const void *p, unsigned kind, const char *function) {
-    enum { RECENT = 8 }; /* the whole magazine would cost more than many a caller's work */
+enum { RECENT = 8 }; /* frees; the whole magazine would cost more than many a caller's work */
+
+static NOINLINE size_t usable_of_any(const void *p, unsigned kind, const char *function) {
     if (is_object_start(&heap.bins.divisors[kind], p)) {
-        if (cache_holds(&heap.caches, kind, p, RECENT) ||
-            (!cache_popped_last(kind, p) && bin_holds(&heap.bins, kind, p)))
+        if (cache_holds(kind, p, RECENT) || bin_holds(&heap.bins, kind, p))
             die(function, p, "the object is already free");
         return class_bytes(kind);
     }
@@ -271,6 +271,13 @@ size_t heap_usable(const void *p, unsigned kind, const char *function) {
     if (bytes == 0)
         die_bad_pointer(function, p);
     return bytes;
+}
+
+size_t heap_usable(const void *p, unsigned kind, const char *function) {
+    if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && cache_popped_last(kind, p) &&
+        LIKELY(!cache_holds(kind, p, RECENT)))
+        return class_bytes(kind);
+    return usable_of_any(p, kind, function);
 }
 
 /* Whether an object of that kind and size can come from a request for that. */
