@@ -152,6 +152,9 @@ size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **object
     return taken;
 }
 
+/* The metadata of so few is in the CPU's cache most of the time. */
+enum { NEAR_SLABS = 64 };
+
 /* What is freed at one time may lie in slabs that are far apart and in no CPU's cache: better to wait for all of
  * them at once than for one after the other. Inline, for gcc drops calls of a function that does nothing else. */
 static INLINE void prefetch(const struct bins *bins, unsigned class, size_t count, void *const *objects) {
@@ -169,7 +172,8 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
     size_t flushed = 0;
     void *already_free = NULL;
     list_init(&empty);
-    prefetch(bins, class, count, objects);
+    if (counter_get(&bin->slabs) > NEAR_SLABS)
+        prefetch(bins, class, count, objects);
     lock_acquire(&bin->lock);
     for (size_t i = 0; i < count;) {
         /* An object that was freed twice may lie where there is no slab of this class any more. */

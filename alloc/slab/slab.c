@@ -101,8 +101,10 @@ static inline size_t take_word(uint64_t *word, uint64_t wanted, uintptr_t first,
         size_t lowest = (size_t)__builtin_ctzl(left),
                stop = taken + min_size(count - taken, trailing_ones(left >> lowest));
         uintptr_t p = first - lowest * size;
-        for (; taken < stop; p -= size, left &= left - 1)
+        for (; taken < stop; p -= size, left &= left - 1) {
+            __builtin_prefetch((void *)p); /* it will be written to soon */
             __atomic_store_n(&objects[taken++], (void *)p, __ATOMIC_RELAXED);
+        }
     }
     __atomic_store_n(word, (before & ~wanted) | left, __ATOMIC_RELAXED);
     return taken;

@@ -53,7 +53,8 @@ static inline uint64_t *slab_bits(const struct space *space, const struct slab *
 static INLINE void slab_prefetch(const struct space *space, const struct slab *slab, const struct divisor *d,
                                  const void *p) {
     __builtin_prefetch(slab);
-    __builtin_prefetch(&slab_bits(space, slab, d)[object_index(d, p) / 64]);
+    if (objects_of(d) > SLAB_INLINE_OBJECTS)
+        __builtin_prefetch(&slab_bits(space, slab, d)[object_index(d, p) / 64]);
 }
 
 /* Marks the first of these objects free, and those behind it that are of the same slab, but leaves it to the
