@@ -172,9 +172,9 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
     size_t flushed = 0;
     void *already_free = NULL;
     list_init(&empty);
+    lock_acquire(&bin->lock);
     if (counter_get(&bin->slabs) > NEAR_SLABS)
         prefetch(bins, class, count, objects);
-    lock_acquire(&bin->lock);
     for (size_t i = 0; i < count;) {
         /* An object that was freed twice may lie where there is no slab of this class any more. */
         if (UNLIKELY(unit_kind_at(&space->map, objects[i]) != class)) {
@@ -338,10 +338,10 @@ static void note_thin(struct bins *bins) {
         struct bin *bin = &bins->bin[c];
         size_t slabs = counter_get(&bin->slabs), places = slabs * objects_of(&bins->divisors[c]);
         bool is_thin = slabs >= THIN_FROM_SLABS && counter_get(&bin->allocated) < places / 2;
-        uint8_t before = atomic_load_explicit(&bin->thin, memory_order_relaxed);
+        uint8_t before = atomic_load_explicit(&bins->thin[c], memory_order_relaxed);
         uint8_t now = !is_thin ? 0 : before < 2 ? before + 1 : before;
-        if (now != before) /* a bin that is not used stays a page of zeroes */
-            atomic_store_explicit(&bin->thin, now, memory_order_relaxed);
+        if (now != before) /* what every miss reads is rather not written */
+            atomic_store_explicit(&bins->thin[c], now, memory_order_relaxed);
     }
 }
 

@@ -14,7 +14,6 @@ enum { BIN_LEVELS = 8 };
 struct bin {
     _Alignas(CACHE_LINE) struct lock lock;
     uint32_t filled;                 /* bit l: partial[l] is not empty */
-    _Atomic uint8_t thin;            /* ticks in a row at which it was, 2 at most */
     counter slabs;                   /* that there are */
     counter allocated;               /* objects that have left the slabs: live ones and those in caches */
     struct list partial[BIN_LEVELS]; /* slabs with free objects; level 0 is the fullest; zeroes at first */
@@ -34,6 +33,7 @@ struct bins {
     _Atomic bool orphans;  /* pages are held by a thread that a fork left behind */
     struct divisor divisors[UNIT_KINDS];
     struct bin_shape shape[CLASSES];
+    _Atomic uint8_t thin[CLASSES]; /* ticks in a row at which the bin was, 2 at most; read without its lock */
     struct bin bin[CLASSES];
 };
 
@@ -59,7 +59,7 @@ static inline bool bins_pending(const struct bins *bins) {
 
 /* Whether the objects of that class have lain far apart for a while: less than half of what its slabs hold. */
 static inline bool bin_is_thin(const struct bins *bins, unsigned class) {
-    return UNLIKELY(atomic_load_explicit(&bins->bin[class].thin, memory_order_relaxed) == 2);
+    return UNLIKELY(atomic_load_explicit(&bins->thin[class], memory_order_relaxed) == 2);
 }
 
 /* In a forked child, whose other threads are gone: what they held is put back at the next tick. */

@@ -125,7 +125,7 @@ static void check_popped_last(unsigned class) {
         if (random >> 24 == 0)
             cache_flush(&caches);
         if (step % 500 == 0) /* magazines are to be smaller now, and larger again */
-            atomic_store(&bins.bin[class].thin, step % 1000 == 0 ? 2 : 0);
+            atomic_store(&bins.thin[class], step % 1000 == 0 ? 2 : 0);
         for (size_t k = 0; k < OBJECTS; k++)
             if (cache_popped_last(class, seen[k])) {
                 assert_false(bin_holds(&bins, class, seen[k]));
@@ -133,7 +133,7 @@ static void check_popped_last(unsigned class) {
             }
     }
     assert_true(popped_last > STEPS / 10);
-    atomic_store(&bins.bin[class].thin, 0);
+    atomic_store(&bins.thin[class], 0);
     for (size_t i = 0; i < OBJECTS; i++)
         if (live[i])
             put(class, objects[i]);
