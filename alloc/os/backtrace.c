@@ -27,7 +27,7 @@ static bool is_readable(uintptr_t address) {
 }
 
 static bool load(struct walk *walk, uintptr_t address, uintptr_t *word) {
-    if (address % sizeof *word != 0)
+    if (address == 0 || address % sizeof *word != 0) /* at 0, is_readable asks nothing */
         return false;
     if (address - walk->probed >= STACK_PAGE) {
         if (!is_readable(address))

@@ -174,6 +174,12 @@ LIAR(liar_far, 0x40000000000);
 LIAR(liar_odd, 20);
 LIAR(liar_below, -64);
 
+/* Says that its return address lies where rbx points to, which is nowhere. */
+void liar_null(void (*function)(void));
+__asm__(".text\n.type liar_null,@function\nliar_null:\n.cfi_startproc\npushq %rbx\n.cfi_def_cfa_offset 16\n"
+        ".cfi_escape 0x10, 0x10, 0x02, 0x73, 0x00\nxorl %ebx, %ebx\ncall *%rdi\npopq %rbx\nret\n.cfi_endproc\n"
+        ".size liar_null, .-liar_null\n");
+
 STAYS static void take_all(void) {
     take(FRAMES);
     __asm__ volatile("");
@@ -183,7 +189,7 @@ static void believes_no_liar(void **state) {
     (void)state;
     if (!is_supported())
         skip();
-    void (*const liars[])(void (*)(void)) = {liar_far, liar_odd, liar_below};
+    void (*const liars[])(void (*)(void)) = {liar_far, liar_odd, liar_below, liar_null};
     for (size_t i = 0; i < sizeof liars / sizeof *liars; i++) {
         begin();
         liars[i](take_all);
