@@ -60,6 +60,8 @@ static void prepare(void) {
          * holder may be waiting for this processor. */
         os_futex_wait_for(&never, 0, PAUSE);
     }
+    if (heap_is_made())
+        dense_before_fork(&heap.purge.dense);
     signals_before = before;
 }
 

@@ -72,6 +72,13 @@ bool os_collapse(uintptr_t addr);
 /* Whether all pages of the range, OS_HUGE_BYTES at most, are resident, as far as the system tells. */
 bool os_is_resident(uintptr_t addr, size_t bytes);
 
+/* Whether some of the pages are another process's too, as fork leaves them; true where the system does not tell.
+ * Opens a file. */
+bool os_is_shared(uintptr_t addr, size_t bytes);
+
+/* Whether the process has children, as far as the system tells. */
+bool os_has_children(void);
+
 /* Whether anything is mapped at addr, as far as the system tells. */
 bool os_is_mapped(uintptr_t addr);
 

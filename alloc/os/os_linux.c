@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -319,6 +320,32 @@ bool os_is_resident(uintptr_t addr, size_t bytes) {
         resident = (pages[i] & 1) != 0;
     errno = saved;
     return resident;
+}
+
+bool os_is_shared(uintptr_t addr, size_t bytes) {
+    const uint64_t exclusive = (uint64_t)1 << 56;
+    uint64_t pages[OS_HUGE_BYTES / 4096];
+    int saved = errno;
+    size_t page = os_page_size(), count = bytes / page;
+    int fd = may_make_rare_calls() ? (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC)
+                                   : -1;
+    bool shared = fd < 0 || syscall(SYS_pread64, fd, pages, count * sizeof *pages, addr / page * sizeof *pages) !=
+                                (long)(count * sizeof *pages);
+    for (size_t i = 0; i < count && !shared; i++)
+        shared = (pages[i] & exclusive) == 0;
+    if (fd >= 0)
+        syscall(SYS_close, fd);
+    errno = saved;
+    return shared;
+}
+
+bool os_has_children(void) {
+    int saved = errno;
+    bool has = !may_make_rare_calls() ||
+               syscall(SYS_waitid, P_ALL, 0, NULL, WEXITED | WNOHANG | WNOWAIT | __WALL, NULL) == 0 ||
+               errno != ECHILD;
+    errno = saved;
+    return has;
 }
 
 bool os_is_mapped(uintptr_t addr) {

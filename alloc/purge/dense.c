@@ -33,13 +33,21 @@ static size_t count_loose(const struct dense *dense, size_t unit) {
     return loose;
 }
 
-static uint8_t attempt(const struct dense *dense, size_t unit) {
+/* A huge page of pages that a child has too would be a copy of them, for as long as it lives. */
+static bool is_lent(const struct dense *dense, size_t unit, uintptr_t address, bool may_open) {
+    if (unit >= counter_get(&dense->lent))
+        return false;
+    return may_open ? os_is_shared(address, OS_HUGE_BYTES) : os_has_children();
+}
+
+static uint8_t attempt(const struct dense *dense, size_t unit, bool may_open) {
     uintptr_t address = unit_address(&dense->bins->runs->space.map, unit);
-    return os_is_resident(address, OS_HUGE_BYTES) && os_collapse(address) ? STRETCH_HUGE : AGAIN_AFTER;
+    bool wanted = os_is_resident(address, OS_HUGE_BYTES) && !is_lent(dense, unit, address, may_open);
+    return wanted && os_collapse(address) ? STRETCH_HUGE : AGAIN_AFTER;
 }
 
 /* The next state of the stretch at unit. */
-static uint8_t next(const struct dense *dense, size_t unit, uint8_t state, size_t *tries) {
+static uint8_t next(const struct dense *dense, size_t unit, uint8_t state, size_t *tries, bool may_open) {
     size_t loose = count_loose(dense, unit);
     if (loose > (state == STRETCH_HUGE ? LOOSE_MAX : 0))
         return 0;
@@ -49,10 +57,10 @@ static uint8_t next(const struct dense *dense, size_t unit, uint8_t state, size_
         return RIPE_AFTER;
     if (state > 1)
         return state - 1;
-    return (*tries)++ < TRIES ? attempt(dense, unit) : state;
+    return (*tries)++ < TRIES ? attempt(dense, unit, may_open) : state;
 }
 
-bool dense_look(struct dense *dense) {
+bool dense_look(struct dense *dense, bool may_open) {
     if (dense->bins == NULL)
         return false;
     struct runs *runs = dense->bins->runs;
@@ -64,18 +72,27 @@ bool dense_look(struct dense *dense) {
         return false;
     for (size_t unit = dense->from; unit < end; unit += HUGE_UNITS) {
         uint8_t *stretch = space_stretch(&runs->space, unit), state = __atomic_load_n(stretch, __ATOMIC_RELAXED);
-        uint8_t new = next(dense, unit, state, &tries);
+        uint8_t new = next(dense, unit, state, &tries, may_open);
         __atomic_store_n(stretch, new, __ATOMIC_RELAXED);
         has_more |= new > 0 && new <= RIPE_AFTER;
     }
     return has_more;
 }
 
+static size_t end_of(const struct dense *dense) {
+    return align_up(atomic_load_explicit(&dense->bins->runs->space.map.end, memory_order_relaxed), HUGE_UNITS);
+}
+
+void dense_before_fork(struct dense *dense) {
+    if (dense->bins != NULL)
+        counter_set(&dense->lent, end_of(dense));
+}
+
 void dense_after_fork(struct dense *dense) {
     if (dense->bins == NULL)
         return;
     const struct space *space = &dense->bins->runs->space;
-    dense->from = align_up(atomic_load_explicit(&space->map.end, memory_order_relaxed), HUGE_UNITS);
+    dense->from = end_of(dense);
     for (size_t unit = 0; unit < counter_get(&space->huge_end); unit += HUGE_UNITS)
         __atomic_store_n(space_stretch(space, unit), 0, __ATOMIC_RELAXED);
 }

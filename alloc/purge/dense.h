@@ -12,14 +12,16 @@
 struct dense {
     struct bins *bins; /* NULL: never any huge page */
     size_t from;       /* units below this are shared with a parent: a huge page would be a copy */
+    counter lent;      /* and units below this perhaps with a child */
     counter seen;      /* units that were in use at the last look */
 };
 
 /* Where the system cannot make huge pages on demand, all stays off. */
 void dense_init(struct dense *dense, struct bins *bins);
 
-/* Looks at all of the heap, and makes a few huge pages. Whether there may be more to make soon. */
-bool dense_look(struct dense *dense);
+/* Looks at all of the heap, and makes a few huge pages. Whether there may be more to make soon. may_open: where
+ * there may be children, a file tells what is shared with them; else nothing that may be is made huge. */
+bool dense_look(struct dense *dense, bool may_open);
 
 /* Whether so much more is in use than at the last look that there may be stretches nobody has seen. */
 static inline bool dense_is_pending(const struct dense *dense) {
@@ -27,7 +29,8 @@ static inline bool dense_is_pending(const struct dense *dense) {
            counter_get(&dense->bins->runs->used_units) >= counter_get(&dense->seen) + HUGE_UNITS;
 }
 
-/* In a forked child. */
+/* Before a fork; and after it, in the child. */
+void dense_before_fork(struct dense *dense);
 void dense_after_fork(struct dense *dense);
 
 #endif

@@ -135,7 +135,8 @@ static uint64_t look(struct purge *purge, bool own_thread) {
     counter_set(&purge->return_price, purge->budget.return_price);
     counter_set(&purge->delay, purge->budget.delay);
     counter_set(&purge->refaulted_limit, now.refaulted + budget_pages(&purge->budget));
-    bool has_more = own_thread && dense_look(&purge->dense);
+    /* Opens files only where pass does. */
+    bool has_more = own_thread && dense_look(&purge->dense, caches_in_use(purge->caches) > 1);
     if (has_more || (purge_is_pending(purge) && purge->fruitless < FRUITLESS))
         return BUDGET_LOOK;
     purge->fruitless = 0;

@@ -19,7 +19,7 @@ free_standing=" stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h limi
 declare -A allowed=(
   [base]="string.h"
   [os]="elf.h errno.h fcntl.h linux/futex.h linux/membarrier.h pthread.h sched.h signal.h stdlib.h string.h sys/auxv.h
-    sys/mman.h sys/prctl.h sys/resource.h sys/syscall.h sys/uio.h time.h unistd.h"
+    sys/mman.h sys/prctl.h sys/resource.h sys/syscall.h sys/uio.h sys/wait.h time.h unistd.h"
   [os/os_thread.c]="dlfcn.h"
   [os/cfi.c]="dlfcn.h"
   [os/module.c]="link.h"

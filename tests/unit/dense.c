@@ -3,9 +3,12 @@
 
 #include "purge/dense.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { STRETCHES = 4, LOOKS = 40 };
 
@@ -65,7 +68,7 @@ static bool is_off(const struct world *w) {
 
 static void look_often(struct world *w) {
     for (int i = 0; i < LOOKS; i++)
-        dense_look(&w->dense);
+        dense_look(&w->dense, true);
 }
 
 static size_t count_huge(const struct world *w) {
@@ -80,11 +83,11 @@ static void what_stays_dense_becomes_huge(void **state) {
     if (is_off(w))
         return;
     assert_true(dense_is_pending(&w->dense));
-    assert_true(dense_look(&w->dense));
+    assert_true(dense_look(&w->dense, true));
     assert_false(dense_is_pending(&w->dense));
     assert_int_equal(count_huge(w), 0);
     int looks = 1;
-    while (dense_look(&w->dense))
+    while (dense_look(&w->dense, true))
         assert_true(++looks < LOOKS);
     assert_true(looks >= 6); /* not at once */
     assert_int_equal(count_huge(w), STRETCHES);
@@ -102,7 +105,7 @@ static void what_was_never_touched_stays_so(void **state) {
     assert_int_equal(count_huge(w), STRETCHES);
     assert_false(space_is_huge(&w->runs.space, more));
     assert_false(os_is_resident((uintptr_t)at(w, more + HUGE_UNITS) - os_page_size(), os_page_size()));
-    assert_false(dense_look(&w->dense)); /* and is no reason to go on looking */
+    assert_false(dense_look(&w->dense, true)); /* and is no reason to go on looking */
 }
 
 static void little_that_is_free_stays_more_is_returned(void **state) {
@@ -112,12 +115,12 @@ static void little_that_is_free_stays_more_is_returned(void **state) {
     look_often(w);
     run_free(&w->runs, w->unit + 3, 8, RUN_DIRTY);
     for (int i = 0; i < 3; i++) {
-        dense_look(&w->dense);
+        dense_look(&w->dense, true);
         assert_int_equal(runs_tick(&w->runs, false), 0);
     }
     assert_int_equal(count_huge(w), STRETCHES);
     run_free(&w->runs, w->unit + HUGE_UNITS - 1, 2, RUN_DIRTY); /* over the border */
-    dense_look(&w->dense);
+    dense_look(&w->dense, true);
     assert_int_equal(count_huge(w), STRETCHES - 1);
     size_t bytes = runs_tick(&w->runs, false);
     bytes += runs_tick(&w->runs, false);
@@ -155,7 +158,7 @@ static void slabs_with_free_pages_count(void **state) {
     }
     assert_int_equal(slabs, 8);
     for (int i = 0; i < 3; i++) {
-        dense_look(&w->dense);
+        dense_look(&w->dense, true);
         assert_int_equal(bins_tick(&w->bins, false), 0);
     }
     assert_true(space_is_huge(&w->runs.space, unit));
@@ -179,6 +182,32 @@ static void a_child_leaves_what_it_shares(void **state) {
     assert_true(space_is_huge(&w->runs.space, own + (STRETCHES - 1) * HUGE_UNITS));
 }
 
+static void what_a_child_shares_is_left(void **state) {
+    struct world *w = *state;
+    enum { UNTIL_TRIED_AGAIN = 250 };
+    if (is_off(w))
+        return;
+    dense_before_fork(&w->dense);
+    pid_t child = fork();
+    if (child == 0)
+        for (;;)
+            pause();
+    for (int i = 0; i < 2 * UNTIL_TRIED_AGAIN; i++)
+        dense_look(&w->dense, i < UNTIL_TRIED_AGAIN);
+    size_t huge = count_huge(w);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    assert_int_equal(huge, 0);
+    for (int i = 0; i < UNTIL_TRIED_AGAIN; i++)
+        dense_look(&w->dense, false);
+    assert_int_equal(count_huge(w), STRETCHES);
+    size_t own = take(w, STRETCHES * HUGE_UNITS);
+    memset(at(w, own), 1, (size_t)STRETCHES * HUGE_UNITS << UNIT_SHIFT);
+    for (int i = 0; i < LOOKS; i++)
+        dense_look(&w->dense, false);
+    assert_true(space_is_huge(&w->runs.space, own + (STRETCHES - 1) * HUGE_UNITS)); /* made since */
+}
+
 static void other_page_sizes_have_none(void **state) {
     (void)state;
     static struct runs runs;
@@ -187,7 +216,7 @@ static void other_page_sizes_have_none(void **state) {
     runs.space.page = 2 * os_page_size();
     dense_init(&dense, &bins);
     assert_null(dense.bins);
-    assert_false(dense_look(&dense) || dense_is_pending(&dense));
+    assert_false(dense_look(&dense, true) || dense_is_pending(&dense));
 }
 
 int main(void) {
@@ -197,6 +226,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(little_that_is_free_stays_more_is_returned, setup, teardown),
         cmocka_unit_test_setup_teardown(slabs_with_free_pages_count, setup, teardown),
         cmocka_unit_test_setup_teardown(a_child_leaves_what_it_shares, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_child_shares_is_left, setup, teardown),
         cmocka_unit_test(other_page_sizes_have_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
