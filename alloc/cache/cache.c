@@ -406,6 +406,7 @@ void caches_after_fork(struct caches *caches) {
         if (owned_lock_break(&cache->lock))
             finish_revocation(cache);
     }
+    spare_after_fork(caches);
     atomic_store_explicit(&caches->orphans, true, memory_order_relaxed);
     atomic_store_explicit(&caches->awake, true, memory_order_relaxed);
 }

@@ -71,6 +71,9 @@ bool spare_free(struct caches *caches, struct cache *cache);
 /* Whether what the cache keeps spare, if anything, has been there since before the last tick but this. */
 bool spare_is_old(const struct caches *caches, const struct cache *cache);
 
+/* In a forked child: takes their shares from the caches that stay lost there. */
+void spare_after_fork(struct caches *caches);
+
 /* Empties a cache whose owner is no more, and gives it to the registry. The caller holds its lock, not as its
  * owner; this releases it. */
 void cache_adopt(struct caches *caches, struct cache *cache);

@@ -113,6 +113,18 @@ bool spare_is_old(const struct caches *caches, const struct cache *cache) {
     return counter_get(&cache->spare_units) != 0 && counter_get(&cache->trimmed) + 1 < counter_get(&caches->ticks);
 }
 
+void spare_after_fork(struct caches *caches) {
+    size_t shares = 0;
+    for (uint32_t number = 0; number < caches->made; number++) {
+        struct cache *cache = cache_at(caches, number);
+        bool is_lost = owned_lock_owner_is_within(&cache->lock);
+        if (owned_lock_is_mine(&cache->lock) || (is_lost && cache == thread_own))
+            return; /* a signal interrupted the thread, perhaps in counting a share */
+        shares += is_lost ? 0 : cache->spare_share;
+    }
+    atomic_store_explicit(&caches->spares, shares, memory_order_relaxed);
+}
+
 size_t caches_spare_bytes(struct caches *caches) {
     size_t units = 0;
     lock_acquire(&caches->registry);

@@ -247,6 +247,39 @@ static void a_forked_child_frees_the_others(void **state) {
     pthread_barrier_destroy(&step);
 }
 
+static void *keep_one_and_be_within(void *unused) {
+    keep_one(NULL);
+    owned_lock_enter(&thread_own->lock);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    owned_lock_leave(&thread_own->lock);
+    return unused;
+}
+
+/* What a thread had locked is lost in the child; but others may keep as much. */
+static void a_forked_child_has_their_shares(void **state) {
+    (void)state;
+    pthread_t thread;
+    pthread_barrier_init(&step, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, keep_one_and_be_within, NULL), 0);
+    pthread_barrier_wait(&step);
+    assert_true(put_large(get_large(OTHER_SIZE)));
+    assert_int_equal(caches_spare_limit(&caches), units(SIZE) + units(OTHER_SIZE));
+    pid_t pid = fork();
+    if (pid == 0) {
+        caches_after_fork(&caches);
+        bool own = caches_spare_limit(&caches) == units(OTHER_SIZE);
+        cache_flush(&caches);
+        _exit(own && caches_spare_limit(&caches) == 0 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&step);
+}
+
 #ifndef __SANITIZE_THREAD__ /* which would tell of the race, that is of the program's mistake */
 static void *contended;
 
@@ -312,6 +345,7 @@ int main(void) {
         cmocka_unit_test_teardown(its_owner_frees_it_in_time, empty),
         cmocka_unit_test_teardown(all_together_have_few, empty),
         cmocka_unit_test_teardown(a_forked_child_frees_the_others, empty),
+        cmocka_unit_test_teardown(a_forked_child_has_their_shares, empty),
 #ifndef __SANITIZE_THREAD__
         cmocka_unit_test_teardown(one_of_two_frees_passes, empty),
 #endif
