@@ -6,12 +6,12 @@
 struct label *label_find(struct labels *labels, const char *text) {
     char key[LABEL_BYTES] = "";
     uint32_t hash = 2166136261u; /* FNV-1a */
+    if (text[0] == '\0')
+        text = "-"; /* of scopes without a label */
     for (size_t i = 0; i < LABEL_BYTES - 1 && text[i] != '\0'; i++) {
         key[i] = text[i];
         hash = (hash ^ (unsigned char)text[i]) * 16777619u;
     }
-    if (key[0] == '\0')
-        key[0] = '-'; /* of scopes without a label */
     for (size_t i = 0; i < LABELS; i++) {
         struct label *label = &labels->label[(mix32(hash) + i) % LABELS];
         if (label == &labels->label[0])

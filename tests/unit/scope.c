@@ -975,6 +975,10 @@ static void reports_by_label(void **state) {
     free(text);
     neap_free(small);
     neap_free(large);
+    assert_int_equal(neap_scope_end(create(NULL, 0)), 0);
+    size_t unlabelled = label_of("-").scopes;
+    assert_int_equal(neap_scope_end(create("-", 0)), 0); /* what those without a label are called */
+    assert_int_equal(label_of("-").scopes, unlabelled + 1);
     for (int i = 0; i < 2 * LABELS; i++) { /* more than there is room for */
         char name[100];
         snprintf(name, sizeof name, "label %d, of which only the first characters are kept: not these 64", i);
