@@ -28,6 +28,8 @@ static void read_build_id(const struct dl_phdr_info *info, struct os_module *mod
         if (segment->p_type != PT_NOTE)
             continue;
         uintptr_t at = info->dlpi_addr + segment->p_vaddr, end = at + segment->p_memsz;
+        if (end <= at || !holds(info, at) || !holds(info, end - 1)) /* the loader does not look */
+            continue;
         size_t alignment = max_size(segment->p_align, 4);
         while (at + sizeof(ElfW(Nhdr)) <= end) {
             ElfW(Nhdr) note;
