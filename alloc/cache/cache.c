@@ -20,6 +20,10 @@ enum { FIRST_BYTES = 128, EARNED_BYTES = 4, INTEREST = 1024 };
  * threads that do a little each would begin anew at every tick, for a tenth of their time. */
 enum { TRIM_FROM_BYTES = 16 << 10 };
 
+/* Of what a cache has earned and spent until it is emptied no more than this counts for its next beginning: a
+ * thread that has been busy for long would have its widest magazines at once, ever again. */
+enum { REMEMBERED_BYTES = 256 << 10 };
+
 /* Where objects of a class lie far apart, a magazine holds no more than this: what is freed there shall not be
  * handed out again, but what is free in the fullest slabs (docs/decisions/0006-refill-order.md). */
 enum { THIN_BYTES = 1024 };
@@ -156,18 +160,25 @@ static void *empty(struct caches *caches, struct cache *cache) {
     return already_free;
 }
 
+/* Empties a cache, to begin anew: with the first limits, but half of what it took to widen them is earned already,
+ * so who goes on as before soon has them again. Who does less gets less each time. */
+static void *renew(struct caches *caches, struct cache *cache) {
+    void *already_free = empty(caches, cache);
+    counter_set(&cache->trimmed, counter_get(&caches->ticks));
+    cache->earned = min_size(cache->earned, REMEMBERED_BYTES) / 2;
+    cache->spent = 0;
+    return already_free;
+}
+
 /* At the first slow path after a tick. What a magazine holds comes from slabs as they were, and is handed out
  * before the holes of denser ones; and a thread that does less by now has no use for limits that it earned before.
  */
 static void *trim(struct caches *caches, struct cache *cache) {
+    if (cache->spent >= TRIM_FROM_BYTES)
+        return renew(caches, cache);
     counter_set(&cache->trimmed, counter_get(&caches->ticks));
-    if (cache->spent < TRIM_FROM_BYTES) {
-        spare_free(caches, cache);
-        return NULL;
-    }
-    void *already_free = empty(caches, cache);
-    cache->earned = cache->spent = 0;
-    return already_free;
+    spare_free(caches, cache);
+    return NULL;
 }
 
 void die_if_freed_twice(const void *p) {
@@ -247,7 +258,7 @@ struct cache *cache_lock_mine(struct caches *caches) {
     void *already_free = NULL;
     owned_lock_enter(&cache->lock);
     if (UNLIKELY(!atomic_load_explicit(&cache->installed, memory_order_relaxed))) {
-        already_free = empty(caches, cache);
+        already_free = renew(caches, cache);
         install(caches, cache);
     } else if (UNLIKELY(counter_get(&cache->trimmed) != counter_get(&caches->ticks))) {
         already_free = trim(caches, cache);

@@ -152,13 +152,6 @@ static void is_emptied_by_its_owner_after_a_tick(void) {
     cache_refill(&caches, OTHER + 1); /* a slow path: looks */
     assert_int_equal(caches_count(&caches, CLASS) + caches_count(&caches, OTHER), 0);
 
-    void *objects[2 * KEPT]; /* what the magazines had earned is gone: they keep as little as new ones */
-    for (int i = 0; i < 2 * KEPT; i++)
-        objects[i] = get(CLASS);
-    for (int i = 0; i < 2 * KEPT; i++)
-        put(CLASS, objects[i]);
-    assert_true(caches_count(&caches, CLASS) < KEPT);
-
     fill_two();
     cache_refill(&caches, OTHER + 1); /* no tick since */
     assert_true(caches_count(&caches, CLASS) >= KEPT && caches_count(&caches, OTHER) >= KEPT);
@@ -171,6 +164,60 @@ static void an_active_cache_shrinks(void **state) {
     tell(is_emptied_by_its_owner_after_a_tick);
     end_worker(0);
     assert_int_equal(allocated(OTHER + 1), 2);
+}
+
+/* How often the calling thread comes short while it gets so many objects. */
+static size_t misses(void) {
+    enum { OBJECTS = 400 };
+    void *objects[OBJECTS];
+    size_t count = 0;
+    for (size_t i = 0; i < OBJECTS; i++) {
+        objects[i] = cache_pop(CLASS);
+        if (objects[i] == NULL) {
+            count++;
+            objects[i] = cache_refill(&caches, CLASS);
+        }
+    }
+    for (size_t i = 0; i < OBJECTS; i++)
+        put(CLASS, objects[i]);
+    return count;
+}
+
+static size_t misses_at_first, misses_later;
+
+static void *come_short_at_first(void *unused) {
+    misses_at_first = misses();
+    return unused;
+}
+
+static void come_short_later(void) {
+    misses_later = misses();
+}
+
+static void take_back(void) {
+    caches_tick(&caches, false);
+    caches_tick(&caches, false);
+    assert_int_equal(allocated(CLASS), 0);
+}
+
+/* Its magazines are soon as wide as before, as long as it does as much as before. */
+static void an_emptied_cache_remembers(void **state) {
+    (void)state;
+    pthread_t newcomer;
+    pthread_create(&newcomer, NULL, come_short_at_first, NULL);
+    pthread_join(newcomer, NULL);
+    start_worker();
+    take_back();
+    tell(come_short_later);
+    assert_true(misses_later < misses_at_first / 2);
+    for (int i = 0; i < 20; i++) {
+        take_back();
+        tell(use); /* hardly anything */
+    }
+    take_back();
+    tell(come_short_later);
+    assert_true(misses_later > misses_at_first * 9 / 10);
+    end_worker(0);
 }
 
 static void *end_untold(void *unused) {
@@ -426,6 +473,7 @@ int main(void) {
         cmocka_unit_test(an_idle_cache_is_taken_whole),
         cmocka_unit_test(an_empty_cache_is_watched_no_longer),
         cmocka_unit_test(an_active_cache_shrinks),
+        cmocka_unit_test(an_emptied_cache_remembers),
         cmocka_unit_test(a_thread_that_ended_untold_harms_nobody),
 #ifndef NDEBUG
         cmocka_unit_test(a_pop_that_came_first_keeps_its_object),
