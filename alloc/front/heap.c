@@ -286,7 +286,7 @@ static bool fits_request(unsigned kind, size_t usable, size_t size, size_t align
         return false;
     size_t asked = max_size(size, 1);
     if (unit_kind_is_region(kind))
-        return usable == (kind == UNIT_REGION ? narrow_bytes(asked) : align_up(asked, (size_t)1 << WIDE_SHIFT));
+        return usable == scope_bytes(kind, asked);
     if (kind == UNIT_LARGE)
         return usable == align_up(asked, heap.runs.space.page);
     return kind == class_for(size, alignment);

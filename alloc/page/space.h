@@ -16,7 +16,7 @@ enum {
     UNIT_BITS_BYTES = UNIT_BYTES / 16 / 8, /* per unit: a bit for each 16 bytes */
     UNIT_MARKS_BYTES = UNIT_BYTES / 32,    /* per unit: four bits for each 16 bytes; of regions only */
     CACHE_BYTES = 4 * 4096,                /* per thread cache */
-    SCOPE_BYTES = 320,                     /* per scope */
+    SCOPE_BYTES = 384,                     /* per scope */
     HUGE_UNITS = 128,                      /* that one huge page can hold */
     RECENT_BYTES = 4096,                   /* per thread that enters scopes */
     SURVIVORS_BYTES = 12 << 20,            /* of tables of survivors, where they are wanted */

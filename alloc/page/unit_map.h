@@ -16,14 +16,15 @@ enum { UNIT_SHIFT = 14, UNIT_BYTES = 1 << UNIT_SHIFT };
 /* Kinds of unit. The numbers from 1 to UNIT_LAST_CLASS are size classes of the slab layer. */
 enum unit_kind {
     UNIT_NONE = 0, /* not ours: never mapped, or somebody else's mapping */
-    UNIT_LAST_CLASS = 0x78,
-    UNIT_REGION = 0x79,      /* in a region of a scope */
-    UNIT_REGION_WIDE = 0x7a, /* likewise, for larger objects */
-    UNIT_FREE = 0x7b,        /* in a free run */
-    UNIT_FREE_IDLE = 0x7c,   /* in a free dirty run since before the last tick */
-    UNIT_LARGE = 0x7d,       /* first unit of a large allocation */
-    UNIT_LARGE_BODY = 0x7e,  /* its other units */
-    UNIT_LARGE_SPARE = 0x7f, /* first unit of one that is free and kept for the next request */
+    UNIT_LAST_CLASS = 0x77,
+    UNIT_REGION = 0x78,        /* in a region of a scope */
+    UNIT_REGION_MIDDLE = 0x79, /* likewise, for what does not fit between the survivors there */
+    UNIT_REGION_WIDE = 0x7a,   /* likewise, for larger objects */
+    UNIT_FREE = 0x7b,          /* in a free run */
+    UNIT_FREE_IDLE = 0x7c,     /* in a free dirty run since before the last tick */
+    UNIT_LARGE = 0x7d,         /* first unit of a large allocation */
+    UNIT_LARGE_BODY = 0x7e,    /* its other units */
+    UNIT_LARGE_SPARE = 0x7f,   /* first unit of one that is free and kept for the next request */
     UNIT_KINDS = 0x80,
 };
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    WIDE_FROM = 256,        /* what is larger and does not fit a narrow hole goes where a wide one is open */
+    MIDDLE_FROM = 128,      /* smaller objects never go to middle regions */
     NARROW_ALIGNMENT = 256, /* at most; more would waste much of a region */
     WIDE_ALIGNMENT = 4096,
 
@@ -71,7 +71,9 @@ static size_t room_of(const struct scope *scope) {
 
 /* Holes can be filled as far as the limit allows. */
 static void apply_limit(struct scope *scope) {
-    size_t room = counter_get(&scope->limit) != SIZE_MAX ? room_of(scope) : SIZE_MAX;
+    if (LIKELY(counter_get(&scope->limit) == SIZE_MAX))
+        return;
+    size_t room = room_of(scope);
     for (size_t s = 0; s < REGION_SHAPES; s++) {
         struct cursor *cursor = &scope->cursor[s];
         char *next = next_of(cursor);
@@ -162,6 +164,14 @@ static void *alloc_large(struct scopes *scopes, struct scope *scope, size_t size
     return p;
 }
 
+/* Whether an object that a narrow region can have goes to a middle one: the narrow one has survivors, and the open
+ * hole no room for it. */
+static bool goes_middle(const struct scope *scope, size_t bytes, size_t alignment) {
+    const struct region *region = scope->region[REGION_NARROW];
+    return bytes > MIDDLE_FROM && region != NULL && region->shared &&
+           fitting(&scope->cursor[REGION_NARROW], bytes, alignment) == NULL;
+}
+
 void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_t alignment, bool zero,
                   bool *over_limit) {
     size_t asked = max_size(size, 1);
@@ -169,8 +179,6 @@ void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_
     size_t large = align_up(asked, scopes->regions.runs->space.page);
     bool is_narrow = asked <= NARROW_MAX && alignment <= NARROW_ALIGNMENT;
     bool is_wide = asked <= WIDE_MAX && alignment <= WIDE_ALIGNMENT;
-    if (is_narrow && asked > WIDE_FROM && fitting(&scope->cursor[REGION_NARROW], narrow, alignment) == NULL)
-        is_narrow = fitting(&scope->cursor[REGION_WIDE], wide, alignment) == NULL;
     size_t bytes = is_narrow ? narrow : is_wide ? wide : large;
     *over_limit = false;
     if (counter_get(&scope->limit) != SIZE_MAX && room_of(scope) < bytes) {
@@ -182,7 +190,8 @@ void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_
     if (*over_limit)
         counter_add(&scope->refused, 1);
     else if (is_narrow)
-        p = fill(scopes, scope, REGION_NARROW, narrow, alignment);
+        p = fill(scopes, scope, goes_middle(scope, narrow, alignment) ? REGION_MIDDLE : REGION_NARROW, narrow,
+                 alignment);
     else if (is_wide)
         p = fill(scopes, scope, REGION_WIDE, wide, alignment);
     else
@@ -328,7 +337,7 @@ bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t usable, 
     struct region *region = region_of(&scopes->regions, kind, p);
     if (size > WIDE_MAX)
         return false;
-    size_t bytes = kind == UNIT_REGION ? narrow_bytes(size) : align_up(size, (size_t)1 << WIDE_SHIFT);
+    size_t bytes = scope_bytes(kind, size);
     if (bytes == usable)
         return true;
     if (!is_own(region))

@@ -21,6 +21,7 @@
 enum {
     STOCK_BYTES = 1 << 20, /* of empty regions of a shape that are kept for the next scope */
     LOOK_AT = 4,           /* regions of a level, or of the owner, that are looked at for room */
+    OWN_FREE = 32,         /* of a part of so many of the owner's */
     BATCH_REGIONS = 64,    /* whose pages are returned in one go, */
     BATCH_RANGES = 64,     /* in about so many ranges */
     REGION_RANGES = 8,     /* of 16 pages at most */
@@ -33,6 +34,7 @@ void regions_init(struct regions *regions, struct runs *runs) {
     list_init(&regions->all);
     regions->shape[REGION_NARROW] =
         (struct shape){.bytes = (uint32_t)max_size(UNIT_BYTES, page), .shift = NARROW_SHIFT};
+    regions->shape[REGION_MIDDLE] = regions->shape[REGION_NARROW];
     regions->shape[REGION_WIDE] =
         (struct shape){.bytes = (uint32_t)max_size(4 * UNIT_BYTES, page), .shift = WIDE_SHIFT};
     regions->narrow_mask = ~((uintptr_t)regions->shape[REGION_NARROW].bytes / UNIT_BYTES * UNIT_META_BYTES - 1);
@@ -259,8 +261,9 @@ static struct region *find_own(struct regions *regions, size_t granules, struct 
         list_push_front(mine, &region->link);
         if (region->current || region->purger != 0)
             continue;
-        size_t longest, start, end;
-        if (level_of(regions, region, &longest) > 0 && longest >= granules &&
+        size_t start, end, bytes = shape_of(regions, region)->bytes;
+        if (bytes - marks_count(shape_of(regions, region), region_stripes(regions, region), true).bytes >=
+                bytes / OWN_FREE &&
             marks_find_hole(shape_of(regions, region), region_stripes(regions, region), 0, granules, &start, &end))
             return region;
     }

@@ -8,12 +8,15 @@
 #include "page/run.h"
 #include "scope/marks.h"
 
-enum { REGION_NARROW, REGION_WIDE, REGION_SHAPES };
+/* Middle regions are like narrow ones. They take what is not quite small where a scope fills the holes between
+ * survivors in a narrow one; only holes in the emptiest regions would be long enough for that, and small objects
+ * would follow there. */
+enum { REGION_NARROW, REGION_MIDDLE, REGION_WIDE, REGION_SHAPES };
 
 enum {
     NARROW_SHIFT = 4,  /* granules of 16 bytes, in regions of a unit or a page */
     WIDE_SHIFT = 6,    /* granules of 64 bytes, in regions of four units */
-    NARROW_MAX = 1024, /* larger objects go to wide regions, unless the open narrow hole has room */
+    NARROW_MAX = 1024, /* larger objects go to wide regions */
     WIDE_MAX = 16 << 10,
     REGION_LEVELS = 8,
 };

@@ -165,6 +165,11 @@ static inline size_t narrow_bytes(size_t size) {
     return max_size(granules << NARROW_SHIFT, size); /* the former overflows where size is next to SIZE_MAX */
 }
 
+/* The same in a region of that kind. */
+static inline size_t scope_bytes(unsigned kind, size_t size) {
+    return kind != UNIT_REGION_WIDE ? narrow_bytes(size) : align_up(size, (size_t)1 << WIDE_SHIFT);
+}
+
 /* An object of that size in the narrow hole that is being filled, or NULL. */
 static inline void *scope_bump(const struct space *space, struct scope *scope, size_t size) {
     struct cursor *cursor = &scope->cursor[REGION_NARROW];

@@ -160,11 +160,10 @@ static struct {
 
 static size_t model_rounded(const void *p, size_t size) {
     size_t asked = max_size(size, 1);
-    if (kind_of(p) == UNIT_REGION && asked <= 1024)
+    bool is_wide = kind_of(p) == UNIT_REGION_WIDE, in_region = unit_kind_is_region(kind_of(p));
+    if (in_region && !is_wide && asked <= 1024)
         return class_bytes(size_class(asked));
-    return align_up(asked, kind_of(p) == UNIT_REGION        ? 16
-                           : kind_of(p) == UNIT_REGION_WIDE ? 64
-                                                            : heap.runs.space.page);
+    return align_up(asked, is_wide ? 64 : in_region ? 16 : heap.runs.space.page);
 }
 
 static void model_free(size_t i) {
@@ -581,6 +580,40 @@ static void holes_are_filled_to_their_ends(void **state) {
     for (size_t i = 0; i < COUNT; i += 2)
         neap_free(p[i]);
     scopes_check(&heap.scopes);
+}
+
+/* What a hole between survivors has no room for lies apart, and small objects go on to fill the hole. */
+static void short_holes_wait_for_small_objects(void **state) {
+    enum { COUNT = 168, SIZE = 64, HOLE = 128, LONG = 320 }; /* just fill a region of a unit */
+    (void)state;
+    if (heap.runs.space.page > UNIT_BYTES)
+        skip();
+    char *p[COUNT];
+    neap_scope first = enter_new("first", 0);
+    for (size_t i = 0; i < COUNT; i++)
+        p[i] = neap_malloc(i == COUNT / 2 ? LONG : i % 2 == 0 ? HOLE : SIZE);
+    for (size_t i = 0; i < COUNT; i += 2)
+        neap_free(p[i]);
+    leave_and_end(first);
+    neap_scope second = enter_new("second", 0);
+    char *small = neap_malloc(SIZE), *apart = neap_malloc(LONG), *next = neap_malloc(SIZE);
+    assert_ptr_equal(small, p[0]);
+    assert_int_equal(kind_of(apart), UNIT_REGION_MIDDLE);
+    assert_ptr_equal(next, small + SIZE);
+    assert_int_equal(stats_of(second).live_bytes, 2 * SIZE + LONG);
+    assert_int_equal(neap_malloc_usable_size(apart), LONG);
+    memset(apart, 2, LONG);
+    apart = neap_realloc(apart, 1000);
+    assert_int_equal(apart[LONG - 1], 2);
+    assert_int_equal(stats_of(second).live_bytes, 2 * SIZE + 1024);
+    scopes_check(&heap.scopes);
+    for (size_t i = 1; i < COUNT; i += 2)
+        neap_free(p[i]);
+    neap_free(small);
+    neap_free(next);
+    leave_and_end(second);
+    neap_free(apart);
+    check_nothing_is_left();
 }
 
 static void returns_dead_pages(void **state) {
@@ -1002,6 +1035,7 @@ int main(void) {
         cmocka_unit_test(destroys_nothing_else),
         cmocka_unit_test(survivors_share_regions),
         cmocka_unit_test(holes_are_filled_to_their_ends),
+        cmocka_unit_test(short_holes_wait_for_small_objects),
         cmocka_unit_test(returns_dead_pages),
         cmocka_unit_test(returns_marks),
         cmocka_unit_test(what_was_taken_back_is_dirty),
