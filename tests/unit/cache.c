@@ -2,7 +2,6 @@
 #include "caches.h"
 
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static size_t live(unsigned class) {
@@ -105,18 +104,18 @@ static void magazines_are_small_where_slabs_are_thin(void **state) {
 /* Any pointer that this class has given out may be asked about, live or free. */
 static void check_popped_last(unsigned class) {
     enum { OBJECTS = 300, STEPS = 20000 };
-    void *objects[OBJECTS] = {NULL}, *seen[OBJECTS];
+    void *objects[OBJECTS];
     bool live[OBJECTS] = {false};
     size_t popped_last = 0;
     uint32_t random = 1;
     for (size_t i = 0; i < OBJECTS; i++)
-        seen[i] = &random;
+        objects[i] = &random; /* none yet */
     for (size_t step = 0; step < STEPS; step++) {
         random = mix32(random + (uint32_t)step);
         size_t i = random % OBJECTS;
         bool fill = step / OBJECTS % 2 == 0; /* mostly, in turn with emptying */
         if (!live[i] && (fill || random % 16 == 0)) {
-            seen[i] = objects[i] = get(class);
+            objects[i] = get(class);
             live[i] = true;
         } else if (live[i] && (!fill || random % 16 == 0)) {
             put(class, objects[i]);
@@ -127,8 +126,8 @@ static void check_popped_last(unsigned class) {
         if (step % 500 == 0) /* magazines are to be smaller now, and larger again */
             atomic_store(&bins.thin[class], step % 1000 == 0 ? 2 : 0);
         for (size_t k = 0; k < OBJECTS; k++)
-            if (cache_popped_last(class, seen[k])) {
-                assert_false(bin_holds(&bins, class, seen[k]));
+            if (cache_popped_last(class, objects[k])) {
+                assert_false(bin_holds(&bins, class, objects[k]));
                 popped_last++;
             }
     }
@@ -232,9 +231,7 @@ static void a_forked_child_empties_the_others(void **state) {
         cache_flush(&caches); /* any slow path */
         _exit(counter_get(&bins.bin[3].allocated) == 0 && caches_in_use(&caches) == 1 ? 0 : 1);
     }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    test_child_succeeds(pid);
     assert_int_equal(counter_get(&bins.bin[3].allocated), allocated);
     pthread_barrier_wait(&barrier);
     for (int i = 0; i < 5; i++)

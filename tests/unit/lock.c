@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static struct lock lock;
@@ -76,9 +75,7 @@ static void fork_skips_what_is_held(void **state) {
         lock_release(&lock);
         _exit(mine && kept && !lock_is_mine(&lock) ? 0 : 1);
     }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    test_child_succeeds(pid);
     lock_release_after_fork(&lock);
     lock_release_after_fork(&other);
     assert_true(lock_is_mine(&lock));

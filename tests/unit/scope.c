@@ -866,9 +866,7 @@ static void children_go_on(void **state) {
         heap_check();
         _exit(good ? 0 : 1);
     }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    test_child_succeeds(pid);
     pthread_barrier_wait(&barrier);
     void *q;
     assert_int_equal(pthread_join(thread, &q), 0);

@@ -4,7 +4,6 @@
 #include "neap/neap.h"
 
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { CLASS = 4, SIZE = 110000, OTHER_SIZE = 300000, MOST = 1 << 20 };
@@ -147,21 +146,31 @@ static void a_threads_end_frees_it(void **state) {
     assert_int_equal(used(), 0);
 }
 
-static void an_idle_threads_is_taken_back(void **state) {
-    (void)state;
+/* Starts a thread and waits until it has done what it is to do before the others' step. */
+static pthread_t start_and_wait(void *(*what)(void *)) {
     pthread_t thread;
     pthread_barrier_init(&step, NULL, 2);
-    assert_int_equal(pthread_create(&thread, NULL, keep_one, &step), 0);
+    assert_int_equal(pthread_create(&thread, NULL, what, &step), 0);
     pthread_barrier_wait(&step);
+    return thread;
+}
+
+static void let_end(pthread_t thread) {
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&step);
+}
+
+static void an_idle_threads_is_taken_back(void **state) {
+    (void)state;
+    pthread_t thread = start_and_wait(keep_one);
     assert_int_equal(caches_spare_bytes(&caches), units(SIZE));
     caches_tick(&caches, false); /* sees it in use */
     assert_int_equal(caches_spare_bytes(&caches), units(SIZE));
     assert_true(caches_tick(&caches, false) > 0);
     assert_int_equal(caches_spare_bytes(&caches), 0);
     assert_int_equal(caches_spare_limit(&caches), 0);
-    pthread_barrier_wait(&step);
-    pthread_join(thread, NULL);
-    pthread_barrier_destroy(&step);
+    let_end(thread);
 }
 
 static void *keep_one_and_go_on(void *unused) {
@@ -229,22 +238,15 @@ static void all_together_have_few(void **state) {
 
 static void a_forked_child_frees_the_others(void **state) {
     (void)state;
-    pthread_t thread;
-    pthread_barrier_init(&step, NULL, 2);
-    assert_int_equal(pthread_create(&thread, NULL, keep_one, &step), 0);
-    pthread_barrier_wait(&step);
+    pthread_t thread = start_and_wait(keep_one);
     pid_t pid = fork();
     if (pid == 0) {
         caches_after_fork(&caches);
         cache_flush(&caches);
         _exit(caches_spare_bytes(&caches) == 0 && used() == 0 ? 0 : 1);
     }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-    pthread_barrier_wait(&step);
-    pthread_join(thread, NULL);
-    pthread_barrier_destroy(&step);
+    test_child_succeeds(pid);
+    let_end(thread);
 }
 
 static void *keep_one_and_be_within(void *unused) {
@@ -259,10 +261,7 @@ static void *keep_one_and_be_within(void *unused) {
 /* What a thread had locked is lost in the child; but others may keep as much. */
 static void a_forked_child_has_their_shares(void **state) {
     (void)state;
-    pthread_t thread;
-    pthread_barrier_init(&step, NULL, 2);
-    assert_int_equal(pthread_create(&thread, NULL, keep_one_and_be_within, NULL), 0);
-    pthread_barrier_wait(&step);
+    pthread_t thread = start_and_wait(keep_one_and_be_within);
     assert_true(put_large(get_large(OTHER_SIZE)));
     assert_int_equal(caches_spare_limit(&caches), units(SIZE) + units(OTHER_SIZE));
     pid_t pid = fork();
@@ -272,12 +271,8 @@ static void a_forked_child_has_their_shares(void **state) {
         cache_flush(&caches);
         _exit(own && caches_spare_limit(&caches) == 0 ? 0 : 1);
     }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-    pthread_barrier_wait(&step);
-    pthread_join(thread, NULL);
-    pthread_barrier_destroy(&step);
+    test_child_succeeds(pid);
+    let_end(thread);
 }
 
 #ifndef __SANITIZE_THREAD__ /* which would tell of the race, that is of the program's mistake */

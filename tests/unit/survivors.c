@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { OBJECTS = 1000, MANY = 34000 };
@@ -260,9 +259,7 @@ static void survives_fork(void **state) {
         assert_exact("forked", 1);
         _exit(0);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    test_child_succeeds(child);
     leave_and_end(scope);
     assert_exact("forked", 2);
     neap_free(p);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "front/options.h"
 #include "os/os.h"
@@ -23,6 +24,12 @@ static inline size_t test_page_size(void) {
 static inline uint32_t test_random(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(*state >> 33);
+}
+
+static inline void test_child_succeeds(pid_t pid) {
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 /* Skips the rest of a test where the emulator that the tests were built for is not Linux in this. On a kernel
