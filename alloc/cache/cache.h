@@ -99,6 +99,11 @@ static inline struct magazine *magazine_at(void *first, size_t offset) {
     return (struct magazine *)((char *)first + offset);
 }
 
+/* Of the calling thread's cache. */
+static inline struct magazine *own_magazine_at(size_t offset) {
+    return magazine_at(atomic_load_explicit(&thread_cache, memory_order_relaxed), offset);
+}
+
 /* An object from the calling thread's cache, or where it is diverted to; NULL where the magazine is empty. */
 static inline void *cache_pop_at(size_t offset) {
     struct magazine *m = magazine_at(atomic_load_explicit(&thread_source, memory_order_relaxed), offset);
@@ -125,14 +130,14 @@ static inline void *cache_pop(unsigned class) {
 /* Whether the calling thread's magazine has given p out, last or before what it holds by now: p is in no bin, if
  * no other thread has freed it. It may lie in the magazine again. */
 static inline bool cache_popped_last(unsigned class, const void *p) {
-    struct magazine *m = magazine_at(atomic_load_explicit(&thread_cache, memory_order_relaxed), class * sizeof *m);
+    const struct magazine *m = own_magazine_at(class * sizeof *m);
     const slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
     return top != m->end && slot_peek(top) == p;
 }
 
 /* Whether p, of that class, is among the last `depth` objects of the calling thread's magazine. */
 static inline bool cache_holds(unsigned class, const void *p, size_t depth) {
-    struct magazine *m = magazine_at(atomic_load_explicit(&thread_cache, memory_order_relaxed), class * sizeof *m);
+    const struct magazine *m = own_magazine_at(class * sizeof *m);
     const slot *s = atomic_load_explicit(&m->top, memory_order_relaxed);
     const void *held;
     do {
@@ -146,7 +151,7 @@ static inline bool cache_holds(unsigned class, const void *p, size_t depth) {
 /* Keeps an object in the calling thread's cache. False where the magazine is full, or where the object was pushed
  * last before and is now freed twice. */
 static inline bool cache_push_at(size_t offset, void *p) {
-    struct magazine *m = magazine_at(atomic_load_explicit(&thread_cache, memory_order_relaxed), offset);
+    struct magazine *m = own_magazine_at(offset);
     lock_jitter_here();
     slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
     if (UNLIKELY(top == m->end || slot_peek(&top[-1]) == p))

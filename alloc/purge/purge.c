@@ -38,14 +38,18 @@ static void spend(struct purge *purge, uint64_t since) {
     atomic_fetch_add_explicit(&purge->spent, os_clock(OS_THREAD_CPU) - since, memory_order_relaxed);
 }
 
+/* Whether files may be opened: a program of one thread may count on which descriptor is free next, and enters no
+ * sandbox on behalf of ours. */
+static bool may_open(const struct purge *purge, bool own_thread) {
+    return !own_thread || caches_in_use(purge->caches) > 1;
+}
+
 /* What is taken from caches makes pages of slabs free, and slabs and regions empty: in this order one pass sees
  * all. Stores in *bytes how many went back. False where it found nothing to do. */
 static bool pass(struct purge *purge, bool all, bool own_thread, size_t *bytes) {
     uint64_t since = os_clock(OS_THREAD_CPU);
-    /* Decides which system calls are made from here on. It opens a file: a program of one thread may count on
-     * which descriptor is free next, and enters no sandbox on behalf of ours. */
-    if (!own_thread || caches_in_use(purge->caches) > 1)
-        os_is_confined();
+    if (may_open(purge, own_thread)) /* which it does */
+        os_is_confined();            /* decides which system calls are made from here on */
     must_unmap(purge->runs);
     size_t objects = caches_tick(purge->caches, all);
     *bytes = bins_tick(purge->bins, all) + regions_tick(purge->regions, all) + runs_tick(purge->runs, all);
@@ -135,8 +139,7 @@ static uint64_t look(struct purge *purge, bool own_thread) {
     counter_set(&purge->return_price, purge->budget.return_price);
     counter_set(&purge->delay, purge->budget.delay);
     counter_set(&purge->refaulted_limit, now.refaulted + budget_pages(&purge->budget));
-    /* Opens files only where pass does. */
-    bool has_more = own_thread && dense_look(&purge->dense, caches_in_use(purge->caches) > 1);
+    bool has_more = own_thread && dense_look(&purge->dense, may_open(purge, own_thread));
     if (has_more || (purge_is_pending(purge) && purge->fruitless < FRUITLESS))
         return BUDGET_LOOK;
     purge->fruitless = 0;

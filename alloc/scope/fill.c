@@ -175,11 +175,10 @@ static bool goes_middle(const struct scope *scope, size_t bytes, size_t alignmen
 void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_t alignment, bool zero,
                   bool *over_limit) {
     size_t asked = max_size(size, 1);
-    size_t narrow = narrow_bytes(asked), wide = align_up(asked, (size_t)1 << WIDE_SHIFT);
-    size_t large = align_up(asked, scopes->regions.runs->space.page);
     bool is_narrow = asked <= NARROW_MAX && alignment <= NARROW_ALIGNMENT;
     bool is_wide = asked <= WIDE_MAX && alignment <= WIDE_ALIGNMENT;
-    size_t bytes = is_narrow ? narrow : is_wide ? wide : large;
+    size_t bytes = is_narrow || is_wide ? scope_bytes(is_narrow ? UNIT_REGION : UNIT_REGION_WIDE, asked)
+                                        : align_up(asked, scopes->regions.runs->space.page);
     *over_limit = false;
     if (counter_get(&scope->limit) != SIZE_MAX && room_of(scope) < bytes) {
         learn_freed(scopes, scope);
@@ -190,10 +189,10 @@ void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_
     if (*over_limit)
         counter_add(&scope->refused, 1);
     else if (is_narrow)
-        p = fill(scopes, scope, goes_middle(scope, narrow, alignment) ? REGION_MIDDLE : REGION_NARROW, narrow,
+        p = fill(scopes, scope, goes_middle(scope, bytes, alignment) ? REGION_MIDDLE : REGION_NARROW, bytes,
                  alignment);
     else if (is_wide)
-        p = fill(scopes, scope, REGION_WIDE, wide, alignment);
+        p = fill(scopes, scope, REGION_WIDE, bytes, alignment);
     else
         p = alloc_large(scopes, scope, size, alignment, zero, &zeroed);
     apply_limit(scope);

@@ -251,7 +251,7 @@ void region_note_used(const struct regions *regions, struct region *region, size
     region->dirty = (uint16_t)(region->dirty | used);
 }
 
-/* Of an owner's own regions, the next few in turn: one of which an eighth is free. The caller holds the lock. */
+/* Of an owner's own regions, the next few in turn: one of which a 32nd is free. The caller holds the lock. */
 static struct region *find_own(struct regions *regions, size_t granules, struct list *mine) {
     const struct list *last = mine->next; /* in turn: it is looked at last */
     for (size_t i = 0; i < LOOK_AT && !list_empty(mine); i++) {
@@ -261,10 +261,10 @@ static struct region *find_own(struct regions *regions, size_t granules, struct 
         list_push_front(mine, &region->link);
         if (region->current || region->purger != 0)
             continue;
-        size_t start, end, bytes = shape_of(regions, region)->bytes;
-        if (bytes - marks_count(shape_of(regions, region), region_stripes(regions, region), true).bytes >=
-                bytes / OWN_FREE &&
-            marks_find_hole(shape_of(regions, region), region_stripes(regions, region), 0, granules, &start, &end))
+        const struct shape *shape = shape_of(regions, region);
+        struct stripe *stripes = region_stripes(regions, region);
+        size_t start, end, free = shape->bytes - marks_count(shape, stripes, true).bytes;
+        if (free >= shape->bytes / OWN_FREE && marks_find_hole(shape, stripes, 0, granules, &start, &end))
             return region;
     }
     return NULL;
