@@ -1,8 +1,7 @@
 /* front/: the malloc family's contract, on the prefixed build; and memory that runs out at every place where more
  * is asked of the system. */
+#include "scavenger.h"
 #include "test.h"
-
-#include "front/heap.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -52,8 +51,7 @@ static void too_large(void **state) {
         SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4096, (size_t)PTRDIFF_MAX + 1, (size_t)PTRDIFF_MAX, (size_t)1 << 60};
     unsigned char *kept = neap_malloc(100);
     memset(kept, 9, 100);
-    while (atomic_exchange(&heap.purge.looking, true)) /* the scavenger keeps still */
-        ;
+    scavenger_hold();
     size_t ticks = counter_get(&heap.caches.ticks);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t n = sizes[i];
@@ -75,7 +73,7 @@ static void too_large(void **state) {
         assert_ptr_equal(out, untouched);
     }
     assert_int_equal(counter_get(&heap.caches.ticks), ticks); /* nothing was purged in vain */
-    atomic_store(&heap.purge.looking, false);
+    scavenger_let_go();
     for (int i = 0; i < 100; i++)
         assert_int_equal(kept[i], 9);
     neap_free(kept);

@@ -1,4 +1,5 @@
 /* scope/ and the functions of neap.h that it stands behind. */
+#include "scavenger.h"
 #include "scopes.h"
 
 #include "scope/inside.h"
@@ -624,8 +625,7 @@ static void returns_dead_pages(void **state) {
     unsigned char *p[COUNT];
     for (size_t i = 0; i < COUNT; i++)
         memset(p[i] = neap_malloc(1024), (int)i, 1024);
-    while (atomic_exchange(&heap.purge.looking, true)) /* the scavenger keeps still */
-        ;
+    scavenger_hold();
     neap_scope_leave(scope);
     for (size_t i = 0; i < COUNT; i++)
         if (i % 64 != 0)
@@ -636,7 +636,7 @@ static void returns_dead_pages(void **state) {
         assert_true(returned >= COUNT * 1024 / 2);
     assert_true(returned <= COUNT * 1024 + 32 * page);
     assert_int_equal(regions_tick(&heap.scopes.regions, false), 0);
-    atomic_store(&heap.purge.looking, false);
+    scavenger_let_go();
     for (size_t i = 0; i < COUNT; i += 64)
         for (size_t at = 0; at < 1024; at++)
             assert_int_equal(p[i][at], (unsigned char)i);
@@ -647,7 +647,7 @@ static void returns_dead_pages(void **state) {
     check_nothing_is_left();
 }
 
-/* What a scope has written to and taken back at once is not taken for clean memory. */
+/* Pages of the system's size that are in memory. */
 static size_t resident_pages(const struct space_array *array) {
     size_t page = os_page_size(), pages = 0;
     for (size_t at = 0; at < array->mapped; at += page) {
@@ -663,6 +663,7 @@ static void returns_marks(void **state) {
     enum { COUNT = 32 << 10 };
     static void *all[COUNT];
     const struct space_array *marks = &heap.runs.space.marks;
+    scavenger_hold(); /* what it had in its hands would stay for a moment, with its marks */
     check_nothing_is_left();
     neap_scope scope = enter_new("marks", 0);
     for (size_t i = 0; i < COUNT; i++)
@@ -675,8 +676,10 @@ static void returns_marks(void **state) {
     check_nothing_is_left();
     size_t at_ends = 4 * heap.runs.space.page / os_page_size(); /* of what is free: a page each */
     assert_true(resident_pages(marks) < most / 8 + at_ends);
+    scavenger_let_go();
 }
 
+/* What a scope has written to and taken back at once is not taken for clean memory. */
 static void what_was_taken_back_is_dirty(void **state) {
     (void)state;
     enum { BYTES = 900, LARGE = 4 << 20 };
@@ -714,6 +717,7 @@ static void a_free_finds_its_region_gone(void **state) {
     struct lock *lock = &heap.scopes.regions.lock;
     size_t count = 0;
     pthread_t thread;
+    scavenger_hold(); /* or it could be who waits for the lock */
     neap_malloc_trim(0);
     neap_scope scope = enter_new("late", 0);
     char *p = neap_malloc(100);
@@ -742,6 +746,7 @@ static void a_free_finds_its_region_gone(void **state) {
     leave_and_end(scope);
     while (count > 0)
         neap_free(objects[--count]);
+    scavenger_let_go();
     heap_check();
 }
 
