@@ -150,7 +150,7 @@ struct options options_default(void) {
 }
 
 void options_read(struct options *options) {
-    char file[FILE_MAX + 1];
+    static char file[FILE_MAX + 1]; /* not on the stack: most have no such file, and touch no page of this */
     ptrdiff_t length = os_read_file(OPTIONS_FILE, file, sizeof file);
     if (length > FILE_MAX) {
         os_say(OPTIONS_FILE ": longer than %z bytes (ignored)", (size_t)FILE_MAX);
