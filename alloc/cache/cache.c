@@ -143,8 +143,6 @@ static void *empty_magazine(struct caches *caches, struct cache *cache, unsigned
     }
     if (count > 0)
         already_free = bin_flush(caches->bins, class, count, objects);
-    if (top > first || cache->last[class] != NEITHER) /* else its page may never have been touched */
-        slots_forget(top, m->end);
     reset_magazine(caches, cache, class);
     cache->earned += (limit - (size_t)(m->end - first)) * class_bytes(class);
     return already_free;
@@ -287,8 +285,6 @@ static size_t widen(const struct caches *caches, struct cache *cache, unsigned c
     if (LIKELY(limit == most))
         return limit;
     if (limit > most) {
-        slot *top = top_of(&cache->magazine[class]);
-        slots_forget(top > first + most ? top : first + most, first + limit);
         cache->earned += (limit - most) * size;
         cache->magazine[class].end = first + most;
         return most;
@@ -345,7 +341,6 @@ static void *empty_older(struct caches *caches, struct cache *cache, unsigned cl
     void *already_free = bin_flush(caches->bins, class, used - kept, (void **)first);
     for (size_t i = 0; i < kept; i++)
         slot_set(first + i, slot_get(top - kept + i));
-    slots_forget(first + kept, top);
     set_top(m, first + kept);
     cache->last[class] = OVERFLOWED;
     return already_free;

@@ -127,14 +127,6 @@ static inline void *cache_pop(unsigned class) {
     return cache_pop_at(class * sizeof(struct magazine));
 }
 
-/* Whether the calling thread's magazine has given p out, last or before what it holds by now: p is in no bin, if
- * no other thread has freed it. It may lie in the magazine again. */
-static inline bool cache_popped_last(unsigned class, const void *p) {
-    const struct magazine *m = own_magazine_at(class * sizeof *m);
-    const slot *top = atomic_load_explicit(&m->top, memory_order_relaxed);
-    return top != m->end && slot_peek(top) == p;
-}
-
 /* Whether p, of that class, is among the last `depth` objects of the calling thread's magazine. */
 static inline bool cache_holds(unsigned class, const void *p, size_t depth) {
     const struct magazine *m = own_magazine_at(class * sizeof *m);

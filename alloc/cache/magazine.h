@@ -43,13 +43,6 @@ static inline void slot_set(slot *s, void *p) {
     atomic_store_explicit(s, p, memory_order_relaxed);
 }
 
-/* What the owner has popped stays in its slot, but not after its magazine's objects have gone to a bin: see
- * cache_popped_last. */
-static inline void slots_forget(slot *from, slot *to) {
-    for (slot *s = from; s < to; s++)
-        slot_set(s, NULL);
-}
-
 /* Moves the objects of the slots from `from` to before `to` into an array, and leaves NULL there. Returns how
  * many. */
 static inline size_t slots_take(slot *from, slot *to, void **objects) {

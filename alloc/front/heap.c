@@ -251,14 +251,7 @@ void heap_free(void *p, const char *function, const void *caller) {
         free_other(p, function, caller);
 }
 
-enum { RECENT = 8 }; /* frees; the whole magazine would cost more than many a caller's work */
-
-static NOINLINE size_t usable_of_any(const void *p, unsigned kind, const char *function) {
-    if (is_object_start(&heap.bins.divisors[kind], p)) {
-        if (cache_holds(kind, p, RECENT) || bin_holds(&heap.bins, kind, p))
-            die(function, p, "the object is already free");
-        return class_bytes(kind);
-    }
+static NOINLINE size_t usable_of_other(const void *p, unsigned kind, const char *function) {
     if (unit_kind_is_region(kind)) {
         size_t usable = scope_usable(&heap.scopes, kind, p);
         if (LIKELY(usable != 0))
@@ -274,10 +267,11 @@ static NOINLINE size_t usable_of_any(const void *p, unsigned kind, const char *f
 }
 
 size_t heap_usable(const void *p, unsigned kind, const char *function) {
-    if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && cache_popped_last(kind, p) &&
-        LIKELY(!cache_holds(kind, p, RECENT)))
-        return class_bytes(kind);
-    return usable_of_any(p, kind, function);
+    if (UNLIKELY(!is_object_start(&heap.bins.divisors[kind], p)))
+        return usable_of_other(p, kind, function);
+    if (UNLIKELY(was_just_freed(kind, p) || bin_holds(&heap.bins, kind, p)))
+        die(function, p, "the object is already free");
+    return class_bytes(kind);
 }
 
 /* Whether an object of that kind and size can come from a request for that. */

@@ -105,8 +105,17 @@ PUBLIC void neap_free_sized(void *p, size_t size) {
     fast_free(p, "free_sized");
 }
 
+static NOINLINE size_t usable_of_other(void *p, unsigned kind) {
+    return p != NULL ? heap_usable(p, kind, "malloc_usable_size") : 0;
+}
+
+/* Some programs ask about every object, after malloc and before free. So what was freed longer ago is not looked
+ * up in its slab: free will. */
 PUBLIC size_t neap_malloc_usable_size(void *p) {
-    return p != NULL ? heap_usable(p, unit_kind_at(&heap.runs.space.map, p), "malloc_usable_size") : 0;
+    unsigned kind = unit_kind_at(&heap.runs.space.map, p);
+    if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(!was_just_freed(kind, p)))
+        return class_bytes(kind);
+    return usable_of_other(p, kind);
 }
 
 PUBLIC size_t neap_purge(void) {

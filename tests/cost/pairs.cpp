@@ -51,6 +51,16 @@ void realloc_in_place(long count) {
     free(p);
 }
 
+// As programs do that count their memory.
+void malloc_usable_free(long count) {
+    repeat(count, [] {
+        void *p = used(malloc(bytes));
+        if (malloc_usable_size(p) < bytes || malloc_usable_size(used(p)) < bytes)
+            abort();
+        free(p);
+    });
+}
+
 void aligned_alloc_free(long count) {
     repeat(count, [] { free(used(aligned_alloc(bytes, bytes))); });
 }
@@ -98,6 +108,7 @@ const struct {
     {"malloc_free", malloc_free},
     {"calloc_free", calloc_free},
     {"realloc_in_place", realloc_in_place},
+    {"malloc_usable_free", malloc_usable_free},
     {"aligned_alloc_free", aligned_alloc_free},
     {"new_delete", new_delete},
     {"new_delete_sized", new_delete_sized},

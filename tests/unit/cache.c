@@ -101,51 +101,6 @@ static void magazines_are_small_where_slabs_are_thin(void **state) {
     cache_flush(&caches);
 }
 
-/* Any pointer that this class has given out may be asked about, live or free. */
-static void check_popped_last(unsigned class) {
-    enum { OBJECTS = 300, STEPS = 20000 };
-    void *objects[OBJECTS];
-    bool live[OBJECTS] = {false};
-    size_t popped_last = 0;
-    uint32_t random = 1;
-    for (size_t i = 0; i < OBJECTS; i++)
-        objects[i] = &random; /* none yet */
-    for (size_t step = 0; step < STEPS; step++) {
-        random = mix32(random + (uint32_t)step);
-        size_t i = random % OBJECTS;
-        bool fill = step / OBJECTS % 2 == 0; /* mostly, in turn with emptying */
-        if (!live[i] && (fill || random % 16 == 0)) {
-            objects[i] = get(class);
-            live[i] = true;
-        } else if (live[i] && (!fill || random % 16 == 0)) {
-            put(class, objects[i]);
-            live[i] = false;
-        }
-        if (random >> 24 == 0)
-            cache_flush(&caches);
-        if (step % 500 == 0) /* magazines are to be smaller now, and larger again */
-            atomic_store(&bins.thin[class], step % 1000 == 0 ? 2 : 0);
-        for (size_t k = 0; k < OBJECTS; k++)
-            if (cache_popped_last(class, objects[k])) {
-                assert_false(bin_holds(&bins, class, objects[k]));
-                popped_last++;
-            }
-    }
-    assert_true(popped_last > STEPS / 10);
-    atomic_store(&bins.thin[class], 0);
-    for (size_t i = 0; i < OBJECTS; i++)
-        if (live[i])
-            put(class, objects[i]);
-    cache_flush(&caches);
-}
-
-static void what_was_popped_last_is_in_no_bin(void **state) {
-    (void)state;
-    check_popped_last(1);
-    check_popped_last(20);
-    check_popped_last(CLASSES - 1);
-}
-
 static void a_thread_leaves_nothing(void **state) {
     (void)state;
     for (int round = 0; round < 50; round++) {
@@ -246,7 +201,6 @@ int main(void) {
         cmocka_unit_test(pops_what_was_pushed_last),
         cmocka_unit_test(counts_stay_right),
         cmocka_unit_test(magazines_are_small_where_slabs_are_thin),
-        cmocka_unit_test(what_was_popped_last_is_in_no_bin),
         cmocka_unit_test(a_thread_leaves_nothing),
         cmocka_unit_test(works_after_retirement),
         cmocka_unit_test(a_forked_child_empties_the_others),
