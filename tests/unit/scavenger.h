@@ -6,14 +6,18 @@
 
 #include <sched.h>
 
-/* From here on it looks at nothing, and is not within. The heap is made. */
+static unsigned scavenger_holders; /* of the one thread that holds it */
+
+/* From here on it looks at nothing, and is not within, until it is let go as often. */
 static inline void scavenger_hold(void) {
-    while (atomic_exchange(&heap.purge.looking, true))
-        sched_yield();
+    if (scavenger_holders++ == 0)
+        while (atomic_exchange(&heap.purge.looking, true))
+            sched_yield();
 }
 
 static inline void scavenger_let_go(void) {
-    atomic_store(&heap.purge.looking, false);
+    if (--scavenger_holders == 0)
+        atomic_store(&heap.purge.looking, false);
 }
 
 #endif

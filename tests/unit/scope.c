@@ -531,6 +531,7 @@ static void survivors_share_regions(void **state) {
     (void)state;
     enum { REQUESTS = 400, OBJECTS = 200 };
     static void *survivors[REQUESTS];
+    scavenger_hold(); /* or it could have in its hands what there is room in */
     for (int r = 0; r < REQUESTS; r++) {
         neap_scope scope = enter_new("packed", 0);
         void *p[OBJECTS];
@@ -546,6 +547,7 @@ static void survivors_share_regions(void **state) {
     size_t used = counter_get(&heap.scopes.regions.units) - counter_get(&heap.scopes.regions.stocked[0]);
     if (heap.runs.space.page <= UNIT_BYTES)
         assert_true(used <= 16);
+    scavenger_let_go();
     for (int r = 0; r < REQUESTS; r++)
         neap_free(survivors[r]);
     check_nothing_is_left();
@@ -557,6 +559,7 @@ static void holes_are_filled_to_their_ends(void **state) {
     (void)state;
     char *p[COUNT], *fitting[COUNT / 2 - 1];
     size_t between = 0;
+    scavenger_hold(); /* or it could have in its hands what there is room in */
     neap_scope first = enter_new("first", 0);
     for (size_t i = 0; i < COUNT; i++)
         p[i] = neap_malloc(SIZE);
@@ -582,6 +585,7 @@ static void holes_are_filled_to_their_ends(void **state) {
     leave_and_end(second);
     for (size_t i = 0; i < COUNT; i += 2)
         neap_free(p[i]);
+    scavenger_let_go();
     scopes_check(&heap.scopes);
 }
 
@@ -592,6 +596,7 @@ static void short_holes_wait_for_small_objects(void **state) {
     if (heap.runs.space.page > UNIT_BYTES)
         skip();
     char *p[COUNT];
+    scavenger_hold(); /* or it could have in its hands what there is room in */
     neap_scope first = enter_new("first", 0);
     for (size_t i = 0; i < COUNT; i++)
         p[i] = neap_malloc(i == COUNT / 2 ? LONG : i % 2 == 0 ? HOLE : SIZE);
@@ -616,6 +621,7 @@ static void short_holes_wait_for_small_objects(void **state) {
     neap_free(next);
     leave_and_end(second);
     neap_free(apart);
+    scavenger_let_go();
     check_nothing_is_left();
 }
 
