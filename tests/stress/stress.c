@@ -9,8 +9,9 @@
  *
  * --revoke: one more thread takes all caches back, all the time.
  * Ends with status 1 and a message on the first wrong byte, alignment or size. */
+#include "../unit/scavenger.h"
+
 #include "cache/revoke.h"
-#include "front/heap.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -363,6 +364,7 @@ int main(int argc, char **argv) {
     for (unsigned long i = 0; i < scope_count; i++)
         if (scopes[i] != 0 && neap_scope_end(scopes[i]) != 0)
             abort();
+    scavenger_hold(); /* what it has in its hands, and what it measures its prices on, is in use */
     neap_malloc_trim(0);
     heap_check();
     size_t used = counter_get(&heap.runs.used_units), allocated = 0;
