@@ -184,6 +184,14 @@ size_t status_bytes(const char *field) {
     return (size_t)strtoul(at + strlen(name), NULL, 10) * KIB;
 }
 
+size_t comes_below(const char *field, size_t bound) {
+    double end = wall_seconds() + 30;
+    size_t now;
+    while ((now = status_bytes(field)) >= bound && wall_seconds() < end)
+        usleep(20000);
+    return now;
+}
+
 size_t count_maps(void) {
     char part[4096];
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);

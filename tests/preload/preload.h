@@ -80,6 +80,14 @@ void in_child(void (*work)(void *), void *argument);
 /* A number of kB from /proc/self/status ("VmRSS", "VmSize", …), in bytes. */
 size_t status_bytes(const char *field);
 
+static inline size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Waits, without a call of malloc or free, until such a number is below the bound, for half a minute at most. What
+ * the library's thread has in its hands when malloc_trim looks goes a moment later. Returns the number. */
+size_t comes_below(const char *field, size_t bound);
+
 /* Mappings that the process has. */
 size_t count_maps(void);
 
