@@ -24,7 +24,7 @@ static void on_timer(int signal) {
     if (!atomic_load(&enough) && n - atomic_load(&reaped) < ALIVE_MAX) {
         pid_t pid = fork();
         if (pid == 0) {
-            alarm(30);
+            child_begins();
             i_am_a_child = 1;
             if (n % 2 == 0)
                 _exit(getppid() > 0 ? 0 : 1);

@@ -8,6 +8,8 @@
 static atomic_bool stop;
 static atomic_size_t done[5];
 
+enum { ROLES = 5, TURNS = 10 };
+
 static bool more(size_t who) {
     if (done[who] == 0)
         be_background();
@@ -78,6 +80,14 @@ static void *allocate(void *unused) {
     return NULL;
 }
 
+/* They get the processor last, and on a busy machine late. */
+static bool all_had_turns(void) {
+    for (size_t i = 0; i < ROLES; i++)
+        if (done[i] <= TURNS)
+            return false;
+    return true;
+}
+
 static void child(size_t n) {
     child_begins();
     FILE *file = fopen("/dev/null", "w");
@@ -92,20 +102,18 @@ int main(int argc, char **argv) {
     begin(280);
     size_t forks = argument(argc, argv, 800);
     void *(*const roles[])(void *) = {flush_all, read_lines, open_and_close, write_to_memory, allocate};
-    enum { ROLES = sizeof roles / sizeof *roles };
+    _Static_assert(sizeof roles / sizeof *roles == ROLES, "");
     pthread_t threads[ROLES];
     for (size_t i = 0; i < ROLES; i++)
         CHECK(pthread_create(&threads[i], NULL, roles[i], NULL) == 0);
-    for (size_t n = 0; go_on(n, forks); n++) {
+    for (size_t n = 0; go_on(n, forks) || !all_had_turns(); n++) {
         pid_t pid = fork();
         if (pid == 0)
             child(n);
         reap(pid);
     }
     atomic_store(&stop, true);
-    for (size_t i = 0; i < ROLES; i++) {
+    for (size_t i = 0; i < ROLES; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
-        CHECK(done[i] > 10, "thread %zu came round %zu times only", i, done[i]);
-    }
     return 0;
 }
