@@ -77,14 +77,20 @@ class Server:
         with concurrent.futures.ThreadPoolExecutor(len(paths)) as executor:
             return list(executor.map(self.get, paths))
 
-    def report(self):
-        """By label: surviving bytes, how many scopes, and how often refused."""
-        _, text = self.get("/scopes")
-        found = {}
-        for line in text.splitlines()[1:]:
-            fields = line.split(maxsplit=7)
-            found[fields[7] if len(fields) == 8 else ""] = (int(fields[0]), int(fields[4]), int(fields[6]))
-        return found
+    def report(self, wanted=()):
+        """By label: surviving bytes, how many scopes, and how often refused. `wanted`: so many scopes of these labels are
+        waited for. A request's ends when its answer is with the client already."""
+        until = time.monotonic() + 20
+        while True:
+            _, text = self.get("/scopes")
+            found = {}
+            for line in text.splitlines()[1:]:
+                fields = line.split(maxsplit=7)
+                found[fields[7] if len(fields) == 8 else ""] = (int(fields[0]), int(fields[4]), int(fields[6]))
+            ended = all(found.get(label, (0, 0))[1] >= count for label, count in dict(wanted).items())
+            if ended or time.monotonic() > until:
+                return found
+            time.sleep(0.02)
 
     def __enter__(self):
         return self
