@@ -33,7 +33,7 @@ class Server:
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
 
-    def comes_down_to(self, most, seconds=5):
+    def comes_down_to(self, most, seconds=30):
         """What is resident as soon as it is no more than that, or in the end."""
         end = time.monotonic() + seconds
         while self.resident() > most and time.monotonic() < end:
