@@ -60,6 +60,37 @@ def waits_of(pid):
     return waits
 
 
+def stolen():
+    """Seconds for which the processors were another machine's."""
+    with open("/proc/stat", encoding="ascii") as file:
+        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """Looks at a process and its page every few milliseconds."""
+
+    TICK = 0.005
+
+    def __init__(self, process, page):
+        self._process, self._page = process, page
+        self._waits, self._late, self._stolen, self._last = {}, 0, stolen(), time.monotonic()
+
+    def __iter__(self):
+        """The time, and what the page says."""
+        while self._process.poll() is None:
+            now = time.monotonic()
+            late = now - self._last - self.TICK
+            self._late += late if late > self.TICK else 0
+            self._last = now
+            yield now, self._page.read()
+            self._waits.update(waits_of(self._process.pid))
+            time.sleep(self.TICK)
+
+    def lost(self):
+        """For how long the process's threads and we did not run when it was time to."""
+        return sum(self._waits.values()) + self._late + stolen() - self._stolen
+
+
 def run(*arguments, preload=None, page=None, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NEAP_", "LD_PRELOAD"))}
     if preload:
@@ -198,57 +229,51 @@ class Time(unittest.TestCase):
     """Runs that wait, all at once: they sleep most of the time."""
 
     def watch(self, name, profile):
-        """Answers what was seen, and how many seconds we and its threads waited for a processor meanwhile."""
+        """Answers what was seen, and how many seconds were lost meanwhile."""
         with tempfile.TemporaryDirectory() as directory:
-            page, seen, waits, before = Page(directory), [], {}, waits_of(os.getpid())
+            page = Page(directory)
             process = subprocess.Popen([ARGUMENTS.scenarios, "--run", name, "--scale", SCALE, "--profile", profile],
                                        env={**os.environ, "NEAP_BENCH_PAGE": page.path})
-            while process.poll() is None:
-                seen.append((time.monotonic(), page.read()))
-                waits.update(waits_of(process.pid))
-                time.sleep(0.005)
+            watch = Watch(process, page)
+            seen = list(watch)
             self.assertEqual(process.returncode, 0)
-        return seen, sum(waits.values()) + sum(waits_of(os.getpid()).values()) - sum(before.values())
+        return seen, watch.lost()
 
     def test_quick_takes_its_time(self):
         some = ("burst", "thread-per-connection", "requests-1")
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            for name, (seen, waited) in zip(some, pool.map(lambda name: self.watch(name, "quick"), some)):
+            for name, (seen, lost) in zip(some, pool.map(lambda name: self.watch(name, "quick"), some)):
                 with self.subTest(name):
                     times = {}
                     for at, state in seen:
                         times.setdefault(state["phase_name"], []).append(at)
                     spans = {phase: at[-1] - at[0] for phase, at in times.items()}
-                    self.assertAlmostEqual(spans["start"], 0.3, delta=0.1 + waited)
-                    self.assertAlmostEqual(spans["silent"], 1.5, delta=0.2 + waited)
-                    self.assertAlmostEqual(times["silent"][0] - times["start"][-1], 3, delta=0.5 + waited)
+                    self.assertAlmostEqual(spans["start"], 0.3, delta=0.1 + lost)
+                    self.assertAlmostEqual(spans["silent"], 1.5, delta=0.2 + lost)
+                    self.assertAlmostEqual(times["silent"][0] - times["start"][-1], 3, delta=0.5 + lost)
                     silent = [state for _, state in seen if state["phase_name"] == "silent"]
                     self.assertEqual(len({(state["operations"], state["live_bytes"]) for state in silent}), 1)
                     begun = times["silent"][0] - silent[0]["last_call_ns"] / 1e9
-                    self.assertTrue(-0.01 - waited < begun < 0.2 + waited, f"last call {begun} s before the silence")
+                    self.assertTrue(-0.01 - lost < begun < 0.2 + lost, f"last call {begun} s before the silence")
                     progress = [state["progress"] for _, state in seen]
                     self.assertEqual(progress, sorted(progress))
 
     def test_who_was_stopped_catches_up(self):
         """Half a second in which nothing runs does not move what comes after."""
         with tempfile.TemporaryDirectory() as directory:
-            page, began, before = Page(directory), {}, waits_of(os.getpid())
+            page, began, stopped = Page(directory), {}, None
             process = subprocess.Popen([ARGUMENTS.scenarios, "--run", "burst", "--scale", SCALE],
                                        env={**os.environ, "NEAP_BENCH_PAGE": page.path})
-            stopped, waits = None, {}
-            while process.poll() is None:
-                now, name = time.monotonic(), page.read()["phase_name"]
-                began.setdefault(name, now)
-                if name == "peak" and stopped is None:
+            watch = Watch(process, page)
+            for now, state in watch:
+                began.setdefault(state["phase_name"], now)
+                if state["phase_name"] == "peak" and stopped is None:
                     stopped = now
                     process.send_signal(signal.SIGSTOP)
                 if stopped and now > stopped + 0.5:
                     process.send_signal(signal.SIGCONT)
-                waits.update(waits_of(process.pid))
-                time.sleep(0.005)
             self.assertEqual(process.returncode, 0)
-        waited = sum(waits.values()) + sum(waits_of(os.getpid()).values()) - sum(before.values())
-        self.assertAlmostEqual(began["silent"] - began["warm"], 3, delta=0.2 + waited)
+        self.assertAlmostEqual(began["silent"] - began["warm"], 3, delta=0.2 + watch.lost())
 
 
 class BadArguments(unittest.TestCase):
