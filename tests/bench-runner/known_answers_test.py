@@ -64,11 +64,11 @@ class Wrong(unittest.TestCase):
             self.assertNotIn("climbs", flags("cycles", other), other)
 
     def test_slowness(self):
-        self.assertGreater(median("cycles", "slow", "cpu_s"), 0.4)  # 480,000 calls of a microsecond
+        self.assertGreater(median("cycles", "slow", "cpu_s"), 1.2)  # 480,000 calls of five microseconds, or half of it
         self.assertRegex(flags("cycles", "slow"), r"slow: \d+\.\d× CPU")
         glibc = median("cycles", "glibc", "cpu_s")
         self.assertGreater(median("cycles", "slow", "cpu_s"), 2 * glibc)
-        self.assertLess(median("cycles", "leaky", "cpu_s"), 1.5 * glibc)
+        self.assertLess(median("cycles", "leaky", "cpu_s"), median("cycles", "slow", "cpu_s") / 2)  # once each: roughly
 
     def test_the_table_says_so(self):
         table = support.known_answers()[0].stdout
@@ -76,18 +76,27 @@ class Wrong(unittest.TestCase):
         self.assertRegex(table, r"(?m)^ +slow .*slow: \d+\.\d× CPU")
 
 
+def first_of_each_phase(run):
+    """{number of the phase: (live, resident)}"""
+    found, samples = {}, run["samples"]
+    for index, *both in zip(samples["phase"], samples["live"], samples["resident"]):
+        if index >= 0:
+            found.setdefault(run["phases"][index][2], both)
+    return found
+
+
 class SameSeed(unittest.TestCase):
     def test_same_work_and_same_memory(self):
         done = support.bake_off("same", "twenty", "neap", "--repeats", "4", "--seed", "3")
         self.assertEqual(done.returncode, 0, done.stderr)
-        whole = support.results("same")
-        curves = [dict(zip(run["samples"]["phase"], run["samples"]["live"])) for run in whole["runs"]]
-        self.assertEqual(
-            [curve[phase] for curve in curves for phase in (1, 10, 19)], 4 * [curves[0][p] for p in (1, 10, 19)]
-        )
-        figure = whole["summary"]["twenty"]["neap"]["peak_mb"]
-        self.assertEqual(figure["runs"], 4)
-        self.assertLess(figure["high"] / figure["low"], 1.03, figure)
+        curves = [first_of_each_phase(run) for run in support.results("same")["runs"]]
+        self.assertEqual(len(curves), 4)
+        # A phase takes 120 ms, and is missed where the sampler got no processor for as long.
+        seen = sorted(set.intersection(*map(set, curves)))
+        self.assertGreater(len(seen), 10)
+        self.assertEqual([curve[phase][0] for curve in curves for phase in seen], 4 * [curves[0][p][0] for p in seen])
+        resident = [curve[seen[-1]][1] for curve in curves]
+        self.assertLess(max(resident) / min(resident), 1.03, resident)
 
 
 class AssertAndCompare(unittest.TestCase):
