@@ -32,8 +32,10 @@ enum { THIN_BYTES = 1024 };
  * three quarters are taken. */
 enum { NEITHER, REFILLED, OVERFLOWED };
 
-/* Unused caches that keep their pages for the next thread. */
-enum { UNUSED_WARM = 8 };
+/* Unused caches that keep their pages for the next threads: so many for good, and so many until a tick finds that
+ * they were not needed since the last one. A program with a short thread for each request ends and makes some
+ * thousands a second, several at once. */
+enum { WARM_FOR_GOOD = 8, WARM_AT_MOST = 64 };
 
 #define OFFSET(class) (uint16_t)((class) * sizeof(struct magazine))
 const uint16_t magazine_offsets[CLASS_TABLE_BYTES / CLASS_GRAIN + 1] = CLASS_TABLE(OFFSET);
@@ -78,14 +80,32 @@ static void reset_magazine(struct caches *caches, struct cache *cache, unsigned 
     cache->magazine[class].end = first + min_size(FIRST_BYTES / class_bytes(class), caches->capacity[class]);
 }
 
+static void add(struct cache *cache, uint32_t *list) {
+    cache->next_free = *list;
+    *list = cache->number + 1;
+}
+
+static struct cache *take_from(struct caches *caches, uint32_t *list) {
+    if (*list == 0)
+        return NULL;
+    struct cache *cache = cache_at(caches, *list - 1);
+    *list = cache->next_free;
+    return cache;
+}
+
+static struct cache *take_warm(struct caches *caches) {
+    struct cache *cache = take_from(caches, &caches->first_warm);
+    if (cache != NULL)
+        caches->least_warm = (uint32_t)min_size(caches->least_warm, --caches->warm);
+    return cache;
+}
+
 static struct cache *make(struct caches *caches) {
     lock_acquire(&caches->registry);
-    struct cache *cache = NULL;
-    if (caches->first_free != 0) {
-        cache = cache_at(caches, caches->first_free - 1);
-        caches->first_free = cache->next_free;
-        caches->unused--;
-    } else {
+    struct cache *cache = take_warm(caches);
+    if (cache == NULL)
+        cache = take_from(caches, &caches->first_cold);
+    if (cache == NULL) {
         cache = space_cache(&caches->bins->runs->space, caches->made);
         if (cache != NULL) {
             owned_lock_init(&cache->lock, RANK_CACHE); /* once: somebody may be looking whether it is installed */
@@ -105,26 +125,51 @@ static struct cache *make(struct caches *caches) {
     return cache;
 }
 
-/* Gives an emptied cache to the registry. */
-static void unmake(struct caches *caches, struct cache *cache) {
+static bool can_cool(const struct caches *caches) {
+    return CACHE_BYTES > caches->bins->runs->space.page;
+}
+
+/* Returns the pages of a cache that is on no list, and puts it on the one of the cold. */
+static void cool(struct caches *caches, struct cache *cache) {
     size_t page = caches->bins->runs->space.page;
-    lock_acquire(&caches->registry);
-    bool cold = caches->unused >= UNUSED_WARM && CACHE_BYTES > page;
-    cache->in_use = false;
-    if (!cold) {
-        cache->next_free = caches->first_free;
-        caches->first_free = cache->number + 1;
-        caches->unused++;
-    }
-    lock_release(&caches->registry);
-    if (!cold)
-        return;
     os_purge((uintptr_t)cache + page, CACHE_BYTES - page); /* the NULLs before the slots are zeroes, too */
     lock_acquire(&caches->registry);
-    cache->next_free = caches->first_free;
-    caches->first_free = cache->number + 1;
-    caches->unused++;
+    add(cache, &caches->first_cold);
     lock_release(&caches->registry);
+}
+
+/* Gives an emptied cache to the registry. */
+static void unmake(struct caches *caches, struct cache *cache) {
+    lock_acquire(&caches->registry);
+    bool stays = caches->warm < WARM_AT_MOST || !can_cool(caches);
+    cache->in_use = false;
+    if (stays) {
+        add(cache, &caches->first_warm);
+        caches->warm++;
+    }
+    lock_release(&caches->registry);
+    if (!stays)
+        cool(caches, cache);
+}
+
+bool caches_cool(struct caches *caches, bool all) {
+    if (!can_cool(caches))
+        return false;
+    lock_acquire(&caches->registry);
+    uint32_t spare = all ? caches->warm : caches->least_warm;
+    lock_release(&caches->registry);
+    for (; spare > WARM_FOR_GOOD; spare--) {
+        lock_acquire(&caches->registry);
+        struct cache *cache = take_warm(caches);
+        lock_release(&caches->registry);
+        if (cache == NULL)
+            break;
+        cool(caches, cache);
+    }
+    lock_acquire(&caches->registry);
+    uint32_t warm = caches->least_warm = caches->warm;
+    lock_release(&caches->registry);
+    return warm > WARM_FOR_GOOD;
 }
 
 /* Empties a magazine, and what it had earned of its limit may be spent again. After the cache was taken back this

@@ -26,7 +26,7 @@ struct cache {
     bool in_use;
     uint8_t last[CLASSES]; /* what the slow path was that a magazine had last */
     uint32_t number;
-    uint32_t next_free;               /* on the registry's list of unused caches: number + 1; 0: last */
+    uint32_t next_free;               /* on a list of unused caches: number + 1; 0: last */
     uint32_t forks;                   /* caches->forks when it got its owner */
     struct cache *_Atomic *installer; /* the owner's thread_cache, */
     struct magazine *_Atomic *source; /* and its thread_source */
@@ -49,8 +49,10 @@ struct caches {
     struct bins *bins;
     struct lock registry;       /* of what follows, to key */
     _Atomic uint32_t made;      /* caches there have been at once, at most: numbers below this have memory */
-    uint32_t first_free;        /* number + 1; 0: none */
-    uint32_t unused;            /* length of that list */
+    uint32_t first_warm;        /* of the unused caches that have kept their pages: number + 1; 0: none */
+    uint32_t first_cold;        /* of those that have not */
+    uint32_t warm;              /* length of the first list */
+    uint32_t least_warm;        /* the least that it was since the last tick */
     uint32_t forks;             /* how many forks lie between this process and the first */
     _Atomic bool orphans;       /* caches of threads that a fork left behind are still to be emptied */
     pthread_key_t key;          /* its destructor tells of a thread's end */

@@ -67,6 +67,10 @@ bool spare_is_old(const struct caches *caches, const struct cache *cache);
 /* In a forked child: takes their shares from the caches that stay lost there. */
 void spare_after_fork(struct caches *caches);
 
+/* Returns the pages of caches that no thread has needed since the last call; `all`: of all that are unused; but
+ * for a few. Whether there may be more for the next call. */
+bool caches_cool(struct caches *caches, bool all);
+
 /* Empties a cache whose owner is no more, and gives it to the registry. The caller holds its lock, not as its
  * owner; this releases it. */
 void cache_adopt(struct caches *caches, struct cache *cache);

@@ -167,6 +167,7 @@ size_t caches_tick(struct caches *caches, bool all) {
         taken += visit(caches, cache, all);
         awake |= atomic_load_explicit(&cache->installed, memory_order_relaxed);
     }
+    awake |= caches_cool(caches, all);
     if (awake)
         atomic_store_explicit(&caches->awake, true, memory_order_relaxed);
     return taken;

@@ -7,7 +7,8 @@
 
 /* One visit: takes back what is in the caches whose owners did nothing since the last visit; `all`: in every one
  * but the calling thread's own, as far as no owner is in a slow path. Returns how many objects. Nothing is taken
- * where the system refuses membarrier. */
+ * where the system refuses membarrier. Unused caches that were not needed since the last visit lose their pages.
+ */
 size_t caches_tick(struct caches *caches, bool all);
 
 /* Whether there may be anything for caches_tick to take or to wait for: cheap. Becomes true only in slow paths. */

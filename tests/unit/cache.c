@@ -8,6 +8,8 @@ static size_t live(unsigned class) {
     return counter_get(&bins.bin[class].allocated) - caches_count(&caches, class);
 }
 
+enum { MIDDLE = 30, CROWD = 80 }; /* a class, and threads */
+
 static void pops_what_was_pushed_last(void **state) {
     (void)state;
     const unsigned c = 4;
@@ -118,6 +120,87 @@ static void a_thread_leaves_nothing(void **state) {
     assert_int_equal(counter_get(&runs.used_units), 0);
 }
 
+static pthread_barrier_t barrier;
+
+static void *use_together(void *unused) {
+    (void)unused;
+    void *objects[20]; /* more than the slow path takes one at a time: slots beyond the cache's first page are used
+                        */
+    for (int i = 0; i < 20; i++)
+        objects[i] = get(MIDDLE);
+    for (int i = 0; i < 20; i++)
+        put(MIDDLE, objects[i]);
+    pthread_barrier_wait(&barrier);
+    return NULL;
+}
+
+/* Lets as many threads use a cache each at the same time. */
+static void use_caches(unsigned count) {
+    pthread_t threads[CROWD];
+    pthread_barrier_init(&barrier, NULL, count);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, use_together, NULL), 0);
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&barrier);
+}
+
+/* How many caches that no thread uses have more than their first page. */
+static unsigned warm_caches(void) {
+    unsigned count = 0;
+    for (uint32_t number = 0; number < caches.made; number++) {
+        struct cache *cache = cache_at(&caches, number);
+        size_t page = os_page_size(), offset = runs.space.page;
+        while (offset < CACHE_BYTES && !os_is_resident((uintptr_t)cache + offset, page))
+            offset += page;
+        count += !cache->in_use && offset < CACHE_BYTES;
+    }
+    return count;
+}
+
+static void *tick(void *unused) {
+    (void)unused;
+    caches_tick(&caches, false);
+    return NULL;
+}
+
+/* By a thread without a cache: the main thread's is taken back, too, and keeps nobody waiting. */
+static void tick_elsewhere(void) {
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, tick, NULL), 0);
+    pthread_join(thread, NULL);
+}
+
+static void unused_caches_stay_warm_while_they_are_needed(void **state) {
+    (void)state;
+    if (runs.space.page >= CACHE_BYTES)
+        skip();
+    for (int round = 0; round < 3; round++) {
+        use_caches(30);
+        assert_true(warm_caches() >= 30);
+        tick_elsewhere(); /* they were needed since the last one, or made */
+        assert_true(round == 0 || warm_caches() >= 30);
+    }
+    assert_true(caches_pending(&caches));
+    use_caches(18);
+    tick_elsewhere(); /* 12 were not */
+    assert_in_range(warm_caches(), 18, 18 + 8);
+    tick_elsewhere();
+    assert_in_range(warm_caches(), 1, 8);
+    assert_false(caches_pending(&caches));
+    unsigned few = warm_caches();
+    for (int round = 0; round < 20; round++) /* those first: no other becomes warm, none cold */
+        use_caches(1);
+    assert_int_equal(warm_caches(), few);
+    use_caches(CROWD); /* more than are kept warm */
+    assert_in_range(warm_caches(), 30, CROWD - 1);
+    caches_tick(&caches, true);
+    assert_int_equal(warm_caches(), few);
+    cache_flush(&caches);
+    caches_tick(&caches, true);
+    assert_int_equal(counter_get(&bins.bin[MIDDLE].allocated), 0);
+}
+
 static void *retire_then_use(void *unused) {
     (void)unused;
     void *p = get(9);
@@ -152,8 +235,6 @@ static void tells_when_it_is_interrupted(void **state) {
     owned_lock_leave(&thread_own->lock);
     assert_false(caches_are_interrupted(&caches));
 }
-
-static pthread_barrier_t barrier;
 
 static void *hold_objects(void *unused) {
     (void)unused;
@@ -202,6 +283,7 @@ int main(void) {
         cmocka_unit_test(counts_stay_right),
         cmocka_unit_test(magazines_are_small_where_slabs_are_thin),
         cmocka_unit_test(a_thread_leaves_nothing),
+        cmocka_unit_test(unused_caches_stay_warm_while_they_are_needed),
         cmocka_unit_test(works_after_retirement),
         cmocka_unit_test(a_forked_child_empties_the_others),
         cmocka_unit_test(tells_when_it_is_interrupted),
