@@ -384,8 +384,7 @@ static void *empty_older(struct caches *caches, struct cache *cache, unsigned cl
     size_t used = (size_t)(top - first), kept = cache->last[class] == OVERFLOWED ? used / 4 : used / 2;
     kept = min_size(kept, limit / 2);
     void *already_free = bin_flush(caches->bins, class, used - kept, (void **)first);
-    for (size_t i = 0; i < kept; i++)
-        slot_set(first + i, slot_get(top - kept + i));
+    slots_move_down(first, top - kept, top);
     set_top(m, first + kept);
     cache->last[class] = OVERFLOWED;
     return already_free;

@@ -4,9 +4,11 @@
 
 #include "cache/cache.h"
 
+#include <string.h>
+
 /* How much one magazine may hold: bytes of objects and number of slots. Larger ones spoil placement
  * (docs/decisions/0005-fixed-magazines.md). */
-enum { MAGAZINE_BYTES = 16 << 10, MAGAZINE_SLOTS = 64 };
+enum { MAGAZINE_BYTES = 16 << 10, MAGAZINE_SLOTS = BIN_FLUSH_MOST };
 
 /* What thread_cache points to before a thread's first slow path, while its cache is taken back, and after its end.
  * Read-only: no slow path gets at it, and the fast paths find neither an object nor a free slot. */
@@ -41,6 +43,16 @@ static inline void *slot_get(const slot *s) {
 
 static inline void slot_set(slot *s, void *p) {
     atomic_store_explicit(s, p, memory_order_relaxed);
+}
+
+/* Moves what lies in the slots from `from` to before `end` down to the slots from `to` on. */
+static inline void slots_move_down(slot *to, const slot *from, const slot *end) {
+#ifdef __SANITIZE_THREAD__
+    while (from < end)
+        slot_set(to++, slot_get(from++));
+#else
+    memmove((void *)to, (const void *)from, (size_t)((const char *)end - (const char *)from));
+#endif
 }
 
 /* Moves the objects of the slots from `from` to before `to` into an array, and leaves NULL there. Returns how

@@ -164,36 +164,79 @@ static INLINE void prefetch(const struct bins *bins, unsigned class, size_t coun
             slab_prefetch(&bins->runs->space, slab_of(bins, class, objects[i]), d, objects[i]);
 }
 
-void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *objects) {
-    struct bin *bin = &bins->bin[class];
+/* Slabs that a flush has put objects into, and how many were free before. */
+struct flushed {
+    size_t slabs;
+    struct slab *slab[BIN_FLUSH_MOST];
+    uint16_t before[BIN_FLUSH_MOST];
+};
+
+/* Marks the objects free in their slabs, whose lists do not follow yet. Returns one that was free already. */
+static inline void *put(const struct bins *bins, unsigned class, size_t count, void *const *objects,
+                        struct flushed *flushed) {
     const struct divisor *d = &bins->divisors[class];
     const struct space *space = &bins->runs->space;
-    struct list empty;
-    size_t flushed = 0;
+    const uintptr_t mask = d->slab_mask, end_of_first = space->map.base + mask;
+    const uint64_t reciprocal = d->reciprocal;
+    const bool few = slab_has_few(d);
+    uintptr_t last_byte = 0; /* of the slab of the object before */
+    struct slab *slab = NULL;
+    uint64_t *bits = NULL;
     void *already_free = NULL;
+    for (void *const *at = objects, *const *end = at + count, *const *next; at < end; at = next) {
+        uintptr_t p = (uintptr_t)*at;
+        next = at + 1;
+        if ((p | mask) != last_byte) {
+            size_t unit = ((p | mask) - end_of_first) >> UNIT_SHIFT;
+            /* An object that was freed twice may lie where there is no slab of this class any more. */
+            if (UNLIKELY(space->map.kind[unit] != class)) {
+                already_free = *at;
+                continue;
+            }
+            last_byte = p | mask;
+            slab = space_meta(space, unit);
+            bits = few ? slab->few : space_bits(space, unit);
+            if (!slab->flushing) {
+                slab->flushing = true;
+                flushed->before[flushed->slabs] = slab->free;
+                flushed->slab[flushed->slabs++] = slab;
+            }
+        } else if (next < end && 2 * p - (uintptr_t)at[-1] == (uintptr_t)*next) {
+            next = at + slab_put_row(space, slab, d, (size_t)(end - at), at, &already_free);
+            continue;
+        }
+        size_t index = (size_t)((unsigned __int128)(last_byte - p) * reciprocal >> 64); /* object_index */
+        if (UNLIKELY(!slab_put(slab, bits, index)))
+            already_free = *at;
+    }
+    return already_free;
+}
+
+void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *objects) {
+    struct bin *bin = &bins->bin[class];
+    struct flushed flushed;
+    struct list empty;
+    size_t freed = 0;
+    ASSERT(count <= BIN_FLUSH_MOST);
+    flushed.slabs = 0;
     list_init(&empty);
     lock_acquire(&bin->lock);
     if (counter_get(&bin->slabs) > NEAR_SLABS)
         prefetch(bins, class, count, objects);
-    for (size_t i = 0; i < count;) {
-        /* An object that was freed twice may lie where there is no slab of this class any more. */
-        if (UNLIKELY(unit_kind_at(&space->map, objects[i]) != class)) {
-            already_free = objects[i++];
-            continue;
-        }
-        struct slab *slab = slab_of(bins, class, objects[i]);
-        size_t put, before = slab->free;
-        i += slab_put(space, slab, d, count - i, objects + i, &put, &already_free);
-        slab->free = (uint16_t)(before + put);
-        flushed += put;
+    void *already_free = put(bins, class, count, objects, &flushed);
+    for (size_t i = 0; i < flushed.slabs; i++) {
+        struct slab *slab = flushed.slab[i];
+        size_t before = flushed.before[i];
+        slab->flushing = false;
+        freed += slab->free - before;
         if (relist(bins, slab, before))
             leave(bins, bin, slab, &empty);
         else if (UNLIKELY(slab->free >= bins->shape[class].sparse_from && !slab->sparse))
             set_sparse(bins, slab, true);
     }
-    counter_sub(&bin->allocated, flushed);
+    counter_sub(&bin->allocated, freed);
     lock_release(&bin->lock);
-    give_empty(bins, d, &empty);
+    give_empty(bins, &bins->divisors[class], &empty);
     return already_free;
 }
 

@@ -9,7 +9,7 @@
 #include "page/run.h"
 #include "slab/slab.h"
 
-enum { BIN_LEVELS = 8 };
+enum { BIN_LEVELS = 8, BIN_FLUSH_MOST = 64 /* objects at a time */ };
 
 struct bin {
     _Alignas(CACHE_LINE) struct lock lock;
@@ -43,8 +43,8 @@ void bins_init(struct bins *bins, struct runs *runs);
  * order. Returns how many; 0 where the system refuses memory. */
 size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **objects);
 
-/* Takes `count` objects of that class back. Slabs that become empty go back to the runs. An object that is free
- * already is skipped, and returned; NULL where all was well. */
+/* Takes `count` objects of that class back, BIN_FLUSH_MOST at most. Slabs that become empty go back to the runs.
+ * An object that is free already is skipped, and returned; NULL where all was well. */
 void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *objects);
 
 /* Time passes: returns free pages of slabs to the system that were free at the last tick already, or, with `all`,

@@ -83,6 +83,7 @@ struct slab *slab_make(const struct space *space, size_t unit, unsigned class, c
     slab->level = 0;
     slab->sparse = false;
     slab->fresh = pages == SLAB_FRESH;
+    slab->flushing = false;
     uint64_t *bits = slab_bits(space, slab, d);
     size_t words = words_of(slab);
     for (size_t w = 0; w < words; w++)
@@ -98,13 +99,15 @@ static inline size_t take_word(uint64_t *word, uint64_t wanted, uintptr_t first,
                                void **objects) {
     uint64_t before = *word, left = before & wanted, taken = 0;
     while (left != 0 && taken < count) {
-        size_t lowest = (size_t)__builtin_ctzl(left),
-               stop = taken + min_size(count - taken, trailing_ones(left >> lowest));
+        size_t lowest = (size_t)__builtin_ctzl(left);
+        size_t row = min_size(count - taken, trailing_ones(left >> lowest)), next = lowest + row;
         uintptr_t p = first - lowest * size;
-        for (; taken < stop; p -= size, left &= left - 1) {
+        left = next < 64 ? left >> next << next : 0;
+        for (void **end = objects + taken + row, **to = objects + taken; to < end; to++, p -= size) {
             __builtin_prefetch((void *)p); /* it will be written to soon */
-            __atomic_store_n(&objects[taken++], (void *)p, __ATOMIC_RELAXED);
+            __atomic_store_n(to, (void *)p, __ATOMIC_RELAXED);
         }
+        taken += row;
     }
     __atomic_store_n(word, (before & ~wanted) | left, __ATOMIC_RELAXED);
     return taken;
@@ -179,23 +182,32 @@ size_t slab_take(const struct space *space, struct slab *slab, const struct divi
     return taken;
 }
 
-size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
-                void *const *objects, size_t *put, void **already_free) {
+/* Marks these objects free. Returns how many were so before, and stores one of them in *already_free. */
+static size_t put_range(const struct space *space, const struct slab *slab, const struct divisor *d,
+                        struct range objects, void **already_free) {
     uint64_t *bits = slab_bits(space, slab, d);
-    const uint64_t reciprocal = d->reciprocal, mask = d->slab_mask;
-    const uintptr_t last_byte = (uintptr_t)objects[0] | mask;
-    size_t done = 0, were_free = 0;
-    /* An address of another slab is more than a slab below, or wraps. */
-    for (uint64_t offset; done < count && (offset = last_byte - (uintptr_t)objects[done]) <= mask; done++) {
-        uint32_t index = (uint32_t)((unsigned __int128)offset * reciprocal >> 64); /* object_index */
-        uint64_t *word = &bits[index / 64], before = *word, bit = (uint64_t)1 << index % 64;
-        if (UNLIKELY((before & bit) != 0)) {
-            *already_free = objects[done];
-            were_free++;
+    size_t were_free = 0;
+    for (size_t w = objects.from / 64; w * 64 < objects.to; w++) {
+        uint64_t wanted = range_bits(objects, w), again = bits[w] & wanted;
+        if (UNLIKELY(again != 0)) {
+            *already_free = (void *)address_of(space, slab, d, w * 64 + (size_t)__builtin_ctzl(again));
+            were_free += popcount(again);
         }
-        __atomic_store_n(word, before | bit, __ATOMIC_RELAXED);
+        __atomic_store_n(&bits[w], bits[w] | wanted, __ATOMIC_RELAXED);
     }
-    *put = done - were_free;
+    return were_free;
+}
+
+size_t slab_put_row(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
+                    void *const *objects, void **already_free) {
+    size_t size = class_bytes(slab->class), index = object_index(d, objects[0]), done = 1;
+    bool falls = count > 1 && objects[1] < objects[0]; /* then indices rise */
+    size_t step = falls ? -size : size, most = min_size(count, falls ? slab->objects - index : index + 1);
+    for (const char *next = (char *)objects[0] + step; done < most && objects[done] == next; next += step)
+        done++;
+    size_t from = falls ? index : index + 1 - done;
+    size_t were_free = put_range(space, slab, d, (struct range){from, from + done}, already_free);
+    slab->free = (uint16_t)(slab->free + done - were_free);
     return done;
 }
 

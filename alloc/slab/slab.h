@@ -22,9 +22,10 @@ struct slab {
     uint16_t free;                   /* how many objects are free and on no held page */
     uint16_t objects;
     uint8_t class;
-    uint8_t level; /* the bin's list it is on */
-    bool sparse;   /* space_sparse says so: set while some pages may be free and dirty */
-    bool fresh;    /* clean pages were never in use, as far as one knows */
+    uint8_t level;     /* the bin's list it is on */
+    bool sparse;       /* space_sparse says so: set while some pages may be free and dirty */
+    bool fresh : 1;    /* clean pages were never in use, as far as one knows */
+    bool flushing : 1; /* a flush under way has put objects here, and not looked at the lists yet */
 };
 _Static_assert(sizeof(struct slab) <= UNIT_META_BYTES, "a slab's metadata fits its first unit's");
 
@@ -41,10 +42,15 @@ struct slab *slab_make(const struct space *space, size_t unit, unsigned class, c
 size_t slab_take(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
                  void **objects, size_t *refaulted);
 
+/* Whether the bitmap lies in struct slab: read from what is shared by all slabs of the class, and near. */
+static inline bool slab_has_few(const struct divisor *d) {
+    return objects_of(d) <= SLAB_INLINE_OBJECTS;
+}
+
 /* The bitmap. Words are written under the bin's lock and read without it by slab_is_free: no torn values, no
  * order. */
 static inline uint64_t *slab_bits(const struct space *space, const struct slab *slab, const struct divisor *d) {
-    if (objects_of(d) <= SLAB_INLINE_OBJECTS) /* read from what is shared by all slabs, and near */
+    if (slab_has_few(d))
         return (uint64_t *)slab->few;
     return space_bits(space, space_unit_of_meta(space, slab));
 }
@@ -53,15 +59,25 @@ static inline uint64_t *slab_bits(const struct space *space, const struct slab *
 static INLINE void slab_prefetch(const struct space *space, const struct slab *slab, const struct divisor *d,
                                  const void *p) {
     __builtin_prefetch(slab);
-    if (objects_of(d) > SLAB_INLINE_OBJECTS)
+    if (!slab_has_few(d))
         __builtin_prefetch(&slab_bits(space, slab, d)[object_index(d, p) / 64]);
 }
 
-/* Marks the first of these objects free, and those behind it that are of the same slab, but leaves it to the
- * caller to count them. Stores in *put how many were not free before, and in *already_free one that was, if any.
- * Returns how many objects it has dealt with. */
-size_t slab_put(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
-                void *const *objects, size_t *put, void **already_free);
+/* Marks an object free. False where it was so before. */
+static INLINE bool slab_put(struct slab *slab, uint64_t *bits, size_t index) {
+    uint64_t before = bits[index / 64];
+    if (UNLIKELY((before >> index % 64 & 1) != 0))
+        return false;
+    __atomic_store_n(&bits[index / 64], before | (uint64_t)1 << index % 64, __ATOMIC_RELAXED);
+    slab->free++;
+    return true;
+}
+
+/* Marks the first of these objects free, and those behind it as long as they lie side by side, in rising or in
+ * falling order. Stores in *already_free one that was free before, if any. Returns how many objects it has dealt
+ * with. */
+size_t slab_put_row(const struct space *space, struct slab *slab, const struct divisor *d, size_t count,
+                    void *const *objects, void **already_free);
 
 /* The least number of free objects with which a page of a slab of that class may be free. */
 uint32_t slab_sparse_from(const struct space *space, unsigned class, const struct divisor *d);

@@ -19,6 +19,17 @@ static int setup(void **state) {
     return 0;
 }
 
+/* As many as there are. */
+static void *flush(unsigned class, size_t count, void *const *objects) {
+    void *already_free = NULL;
+    for (size_t n, i = 0; i < count; i += n) {
+        n = min_size(count - i, BIN_FLUSH_MOST);
+        void *bad = bin_flush(&bins, class, n, objects + i);
+        already_free = bad != NULL ? bad : already_free;
+    }
+    return already_free;
+}
+
 static int compare(const void *a, const void *b) {
     uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
     return x < y ? -1 : x > y;
@@ -46,7 +57,7 @@ static void every_class_fills_and_empties(void **state) {
         qsort(objects, want, sizeof *objects, compare);
         for (size_t i = 1; i < want; i++)
             assert_true((char *)objects[i] - (char *)objects[i - 1] >= (ptrdiff_t)size);
-        assert_null(bin_flush(&bins, c, want, objects));
+        assert_null(flush(c, want, objects));
         assert_int_equal(counter_get(&bins.bin[c].slabs), 0);
         assert_int_equal(counter_get(&bins.bin[c].allocated), 0);
     }
@@ -62,16 +73,69 @@ static void finds_double_frees(void **state) {
         size_t got = bin_refill(&bins, c, 3, objects);
         assert_int_equal(got, 3);
         twice[0] = twice[1] = objects[1];
-        assert_ptr_equal(bin_flush(&bins, c, 2, twice), objects[1]);
+        assert_ptr_equal(flush(c, 2, twice), objects[1]);
         assert_true(bin_holds(&bins, c, objects[1]));
         assert_int_equal(counter_get(&bins.bin[c].allocated), 2);
         bins_check(&bins);
         twice[0] = objects[0];
         twice[1] = objects[2];
-        assert_null(bin_flush(&bins, c, 2, twice)); /* the slab is empty now, and gone */
-        assert_ptr_equal(bin_flush(&bins, c, 1, objects), objects[0]);
+        assert_null(flush(c, 2, twice)); /* the slab is empty now, and gone */
+        assert_ptr_equal(flush(c, 1, objects), objects[0]);
         bins_check(&bins);
     }
+}
+
+/* Objects side by side, every second one and anything, across words and slabs, in either direction; some of them
+ * are free already. */
+static void flushes_rows(void **state) {
+    (void)state;
+    static const unsigned classes[] = {1, 4, CLASS_OF(256), CLASS_OF(4096), CLASS_OF(10240)};
+    static void *objects[4096];
+    static bool is_free[4096];
+    uint64_t seed = 3;
+    for (size_t k = 0; k < sizeof classes / sizeof *classes; k++) {
+        unsigned c = classes[k];
+        size_t n = (size_t)objects_of(&bins.divisors[c]) * 3, got = 0, live = n;
+        while (got < n)
+            got += bin_refill(&bins, c, n - got, objects + got);
+        qsort(objects, n, sizeof *objects, compare);
+        memset(is_free, 0, sizeof is_free);
+        while (live > n / 16) { /* so that hardly a slab is gone */
+            void *flushed[BIN_FLUSH_MOST], *twice[BIN_FLUSH_MOST] = {NULL};
+            size_t count = 0, again = 0, at = test_random(&seed) % n,
+                   most = 1 + test_random(&seed) % BIN_FLUSH_MOST;
+            ptrdiff_t step = (ptrdiff_t)(test_random(&seed) % 7) - 3; /* 3 or -3: any */
+            for (; count < most && at < n; at += (size_t)step) {
+                if (step == 3 || step == -3)
+                    at = test_random(&seed) % n;
+                if (is_free[at] && test_random(&seed) % 2 == 0)
+                    break;
+                if (is_free[at])
+                    twice[again++] = objects[at];
+                live -= !is_free[at];
+                is_free[at] = true;
+                flushed[count++] = objects[at];
+            }
+            if (count == 0)
+                continue;
+            void *found = bin_flush(&bins, c, count, flushed);
+            for (size_t i = 0; i < again && twice[0] != found; i++)
+                twice[0] = twice[i];
+            assert_ptr_equal(found, twice[0]);
+            assert_int_equal(counter_get(&bins.bin[c].allocated), live);
+            for (size_t i = 0; i < n; i++)
+                if (unit_kind_at(&runs.space.map, objects[i]) == c)
+                    assert_int_equal(bin_holds(&bins, c, objects[i]), is_free[i]);
+                else
+                    assert_true(is_free[i]);
+            bins_check(&bins);
+        }
+        for (size_t i = 0; i < n; i++)
+            if (!is_free[i])
+                assert_null(flush(c, 1, &objects[i]));
+        assert_int_equal(counter_get(&bins.bin[c].slabs), 0);
+    }
+    assert_int_equal(counter_get(&runs.used_units), 0);
 }
 
 static void the_fullest_slab_serves(void **state) {
@@ -85,17 +149,17 @@ static void the_fullest_slab_serves(void **state) {
     qsort(objects, got, sizeof *objects, compare);
     /* One object missing from the last slab, half of them from the first, all but one from the second. */
     void *one = objects[per_slab * 3 - 1], *p;
-    assert_null(bin_flush(&bins, c, 1, &one));
-    assert_null(bin_flush(&bins, c, per_slab / 2, objects));
-    assert_null(bin_flush(&bins, c, per_slab - 1, objects + per_slab));
+    assert_null(flush(c, 1, &one));
+    assert_null(flush(c, per_slab / 2, objects));
+    assert_null(flush(c, per_slab - 1, objects + per_slab));
     assert_int_equal(bin_refill(&bins, c, 1, &p), 1);
     assert_ptr_equal(p, one);
     assert_int_equal(bin_refill(&bins, c, 1, &p), 1);
     assert_ptr_equal(p, objects[per_slab / 2 - 1]); /* highest address first inside a slab */
-    assert_null(bin_flush(&bins, c, 1, &p));
-    assert_null(bin_flush(&bins, c, per_slab - per_slab / 2, objects + per_slab / 2));
+    assert_null(flush(c, 1, &p));
+    assert_null(flush(c, per_slab - per_slab / 2, objects + per_slab / 2));
     assert_int_equal(counter_get(&bins.bin[c].slabs), 2);
-    assert_null(bin_flush(&bins, c, per_slab + 1, objects + per_slab * 2 - 1));
+    assert_null(flush(c, per_slab + 1, objects + per_slab * 2 - 1));
     assert_int_equal(counter_get(&bins.bin[c].slabs), 0);
     bins_check(&bins);
 }
@@ -119,7 +183,7 @@ static void random_against_counts(void **state) {
             live[c]++;
         } else {
             assert_int_equal(*(size_t *)objects[i].p, i);
-            assert_null(bin_flush(&bins, objects[i].class, 1, &objects[i].p));
+            assert_null(flush(objects[i].class, 1, &objects[i].p));
             live[objects[i].class]--;
             objects[i].p = NULL;
         }
@@ -132,7 +196,7 @@ static void random_against_counts(void **state) {
         assert_int_equal(counter_get(&bins.bin[c].allocated), live[c]);
     for (size_t i = 0; i < OBJECTS; i++)
         if (objects[i].p != NULL)
-            assert_null(bin_flush(&bins, objects[i].class, 1, &objects[i].p));
+            assert_null(flush(objects[i].class, 1, &objects[i].p));
     assert_int_equal(counter_get(&runs.used_units), 0);
 }
 
@@ -197,7 +261,7 @@ static void free_pages_go_back(void **state) {
             freed[j] = freed[i - 1];
             freed[i - 1] = swap;
         }
-        assert_null(bin_flush(&bins, c, count, freed));
+        assert_null(flush(c, count, freed));
         bins_check(&bins);
         bins_tick(&bins, false);
         bins_check(&bins);
@@ -237,7 +301,7 @@ static void free_pages_go_back(void **state) {
         assert_memory_equal(freed, objects, n * sizeof *freed);
         for (size_t i = 0; i < n; i++)
             assert_true(!live[i] || holds_its_bytes(objects[i], size));
-        assert_null(bin_flush(&bins, c, n, objects));
+        assert_null(flush(c, n, objects));
         assert_false(bins_pending(&bins));
         assert_int_equal(counter_get(&runs.used_units), 0);
         runs_tick(&runs, true);
@@ -261,12 +325,12 @@ static struct half_pages free_first_page(void) {
     runs_tick(&runs, true);
     h.count = fill(h.class, 1, h.objects);
     qsort(h.objects, h.count, sizeof *h.objects, compare_falling);
-    assert_null(bin_flush(&bins, h.class, 2, h.objects));
+    assert_null(flush(h.class, 2, h.objects));
     return h;
 }
 
 static void end(struct half_pages *h, size_t from) {
-    assert_null(bin_flush(&bins, h->class, h->count - from, h->objects + from));
+    assert_null(flush(h->class, h->count - from, h->objects + from));
     bins_check(&bins);
     assert_int_equal(counter_get(&runs.used_units), 0);
     assert_false(bins_pending(&bins));
@@ -278,7 +342,7 @@ static void what_is_used_again_stays(void **state) {
     assert_true(bins_pending(&bins));
     assert_int_equal(bins_tick(&bins, false), 0);
     assert_int_equal(bin_refill(&bins, h.class, 1, h.objects), 1);
-    assert_null(bin_flush(&bins, h.class, 1, h.objects)); /* free again, but only since now */
+    assert_null(flush(h.class, 1, h.objects)); /* free again, but only since now */
     assert_int_equal(bins_tick(&bins, false), 0);
     assert_true(resident((uintptr_t)h.objects[1]));
     assert_int_equal(bins_tick(&bins, false), runs.space.page);
@@ -290,7 +354,7 @@ static void resident_pages_serve_first(void **state) {
     (void)state;
     struct half_pages h = free_first_page();
     assert_int_equal(bins_tick(&bins, true), runs.space.page);
-    assert_null(bin_flush(&bins, h.class, 1, h.objects + 5));
+    assert_null(flush(h.class, 1, h.objects + 5));
     size_t refaulted = counter_get(&runs.refaulted_pages);
     void *p[3];
     assert_int_equal(bin_refill(&bins, h.class, 1, p), 1);
@@ -329,7 +393,7 @@ static void pages_of_no_object_go(void **state) {
         assert_int_equal(bins_tick(&bins, false), 0);
         assert_true((bins_tick(&bins, false) > 0) == (turn == 1));
         assert_false(page_is_resident(unused));
-        assert_null(bin_flush(&bins, c, n, objects));
+        assert_null(flush(c, n, objects));
         memset((void *)unused, 1, runs.space.page); /* as another user of the run might */
     }
     assert_int_equal(counter_get(&runs.used_units), 0);
@@ -353,7 +417,7 @@ static void refused_pages_stay_dirty(void **state) {
     uintptr_t second = (uintptr_t)objects[n / 2];
     if (second != (uintptr_t)objects[0] + slab_bytes)
         return;
-    assert_null(bin_flush(&bins, c, 4, objects + n / 2 - 2));
+    assert_null(flush(c, 4, objects + n / 2 - 2));
     assert_int_equal(munmap((void *)(second - page), page), 0);
     size_t before = counter_get(&runs.purged_pages);
     assert_true(bins_pending(&bins));
@@ -365,7 +429,7 @@ static void refused_pages_stay_dirty(void **state) {
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
     assert_int_equal(bins_tick(&bins, true), 2 * page);
     assert_int_equal(bin_refill(&bins, c, 4, objects + n / 2 - 2), 4);
-    assert_null(bin_flush(&bins, c, n, objects));
+    assert_null(flush(c, n, objects));
     bins_check(&bins);
     assert_int_equal(counter_get(&runs.used_units), 0);
     runs_tick(&runs, true);
@@ -379,29 +443,27 @@ static void held_pages_are_nobodys(void **state) {
     const struct divisor *d = &bins.divisors[h.class];
     size_t refaulted = 0;
     void *p = h.objects[h.count - 1];
-    assert_null(bin_flush(&bins, h.class, 1, &p)); /* so that it stays on a list */
+    assert_null(flush(h.class, 1, &p)); /* so that it stays on a list */
     assert_int_equal(slab_age(&runs.space, slab, d, true), 1);
     slab_hold(&runs.space, slab, d, 1);
     assert_int_equal(slab->free, 1);
-    assert_ptr_equal(bin_flush(&bins, h.class, 1, h.objects), h.objects[0]); /* free twice */
-    assert_null(bin_flush(&bins, h.class, h.count - 3, h.objects + 2));
+    assert_ptr_equal(flush(h.class, 1, h.objects), h.objects[0]); /* free twice */
+    assert_null(flush(h.class, h.count - 3, h.objects + 2));
     assert_int_equal(counter_get(&bins.bin[h.class].slabs), 1); /* without a live object it stays */
     void *objects[64];
     size_t got = slab_take(&runs.space, slab, d, 64, objects, &refaulted);
     assert_int_equal(got, h.count - 2);
     assert_memory_equal(objects, h.objects + 2, got * sizeof *objects);
-    slab->free = (uint16_t)(slab->free + got);
     void *already_free = NULL;
-    size_t put, dealt = slab_put(&runs.space, slab, d, got, objects, &put, &already_free);
-    assert_int_equal(dealt, got);
-    assert_int_equal(put, got);
+    assert_int_equal(slab_put_row(&runs.space, slab, d, got, objects, &already_free), got);
     assert_null(already_free);
+    assert_int_equal(slab->free, got);
     bins_check(&bins);
     assert_int_equal(bin_refill(&bins, h.class, 1, &p), 1);
     assert_ptr_equal(p, h.objects[2]);
     slab_release(&runs.space, slab, d, false);
     bins_check(&bins);
-    assert_null(bin_flush(&bins, h.class, 1, &p));
+    assert_null(flush(h.class, 1, &p));
     assert_int_equal(counter_get(&bins.bin[h.class].slabs), 0);
     assert_int_equal(counter_get(&runs.used_units), 0);
 }
@@ -431,10 +493,10 @@ static void a_held_page_holds_its_slab(void **state) {
     if (c == 0)
         return;
     size_t n = fill(c, 2, objects);
-    assert_null(bin_flush(&bins, c, n, objects));
+    assert_null(flush(c, n, objects));
     n = fill(c, 1, objects); /* of dirty pages */
     hold_in_a_thread_that_ends(slab_of(objects[0]));
-    assert_null(bin_flush(&bins, c, n, objects));
+    assert_null(flush(c, n, objects));
     assert_int_equal(counter_get(&bins.bin[c].slabs), 1);
     bins_check(&bins);
     bins_after_fork(&bins);
@@ -450,7 +512,7 @@ static void a_fork_leaves_nothing_held(void **state) {
     (void)state;
     struct half_pages h = free_first_page();
     void *other;
-    assert_null(bin_flush(&bins, h.class, 1, h.objects + 5)); /* so that it stays on a list */
+    assert_null(flush(h.class, 1, h.objects + 5)); /* so that it stays on a list */
     hold_in_a_thread_that_ends(slab_of(h.objects[0]));
     bins_after_fork(&bins);
     bins_tick(&bins, false);
@@ -487,7 +549,7 @@ static void ticks_beside_work(void **state) {
             void *p = objects[i].p;
             assert_int_equal(objects[i].p[0], i & 0xff);
             assert_memory_equal(objects[i].p, objects[i].p + 1, class_bytes(c) - 1);
-            assert_null(bin_flush(&bins, c, 1, &p));
+            assert_null(flush(c, 1, &p));
             objects[i].p = NULL;
         }
         if (step % 1000 == 0) {
@@ -500,7 +562,7 @@ static void ticks_beside_work(void **state) {
     for (size_t i = 0; i < OBJECTS; i++)
         if (objects[i].p != NULL) {
             void *p = objects[i].p;
-            assert_null(bin_flush(&bins, objects[i].class, 1, &p));
+            assert_null(flush(objects[i].class, 1, &p));
             objects[i].p = NULL;
         }
     assert_int_equal(counter_get(&runs.used_units), 0);
@@ -511,6 +573,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_class_fills_and_empties),
         cmocka_unit_test(finds_double_frees),
+        cmocka_unit_test(flushes_rows),
         cmocka_unit_test(the_fullest_slab_serves),
         cmocka_unit_test(random_against_counts),
         cmocka_unit_test(free_pages_go_back),
