@@ -117,6 +117,9 @@ static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, c
         if (alignment <= CLASS_GRAIN && size <= NARROW_MAX && (p = cache_pop(size_class(size))) != NULL)
             return zero ? memset(p, 0, size) : p;
     }
+    if (thread_recent != NULL && alignment <= CLASS_GRAIN &&
+        (p = scope_bump_other(&heap.scopes, thread_scope, size)) != NULL)
+        return zero ? memset(p, 0, size) : p;
     if (LIKELY(size <= PTRDIFF_MAX)) {
         p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);
         if (UNLIKELY(p == NULL && !over_limit) && give_back(size, alignment))
@@ -237,7 +240,7 @@ static NOINLINE void free_other(void *p, const char *function, const void *calle
     const struct scope *scope = thread_scope;
     const struct space *space = &heap.runs.space;
     size_t granules = 0;
-    if (recent != NULL && scope != NULL && unit_kind_at(&space->map, p) == UNIT_REGION)
+    if (recent != NULL && scope != NULL && unit_kind_is_narrow(unit_kind_at(&space->map, p)))
         granules = scope_own_granules(&heap.scopes, space, scope, p);
     if (granules == 0)
         free_unusual(p, function, caller);

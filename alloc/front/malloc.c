@@ -77,7 +77,7 @@ static INLINE void *reallocate(void *p, size_t size, const char *function) {
     if (UNLIKELY(p == NULL))
         return fast_alloc(size);
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
-    if (kind == UNIT_REGION && thread_scope != NULL && size - 1 < NARROW_MAX &&
+    if (unit_kind_is_narrow(kind) && thread_scope != NULL && size - 1 < NARROW_MAX &&
         scope_resize_own(&heap.scopes, &heap.runs.space, p, size))
         return p;
     size_t usable = heap_usable(p, kind, function);

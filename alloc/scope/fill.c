@@ -69,16 +69,19 @@ static size_t room_of(const struct scope *scope) {
     return limit > live ? limit - live : 0;
 }
 
-/* Holes can be filled as far as the limit allows. */
+/* Holes can be filled as far as the limit allows: all of them, or else the narrow one. */
 static void apply_limit(struct scope *scope) {
     if (LIKELY(counter_get(&scope->limit) == SIZE_MAX))
         return;
-    size_t room = room_of(scope);
+    size_t room = room_of(scope), gaps = 0;
+    for (size_t s = 0; s < REGION_SHAPES; s++)
+        gaps += (size_t)(scope->cursor[s].hole_end - next_of(&scope->cursor[s]));
     for (size_t s = 0; s < REGION_SHAPES; s++) {
         struct cursor *cursor = &scope->cursor[s];
         char *next = next_of(cursor);
         if (next != NULL)
-            cursor->end = next + min_size((size_t)(cursor->hole_end - next) - 1, room);
+            cursor->end = next + min_size((size_t)(cursor->hole_end - next) - 1,
+                                          gaps <= room || s == REGION_NARROW ? room : 0);
     }
 }
 
@@ -128,6 +131,30 @@ static char *fitting(const struct cursor *cursor, size_t bytes, size_t alignment
     return p < cursor->hole_end && bytes <= (size_t)(cursor->hole_end - p) ? p : NULL;
 }
 
+/* Whether an object that a narrow region can have goes to a middle one: the narrow one has survivors, and the open
+ * hole no room for it. */
+static bool goes_middle(const struct scope *scope, size_t bytes, size_t alignment) {
+    const struct region *region = scope->region[REGION_NARROW];
+    return bytes > MIDDLE_FROM && region != NULL && region->shared &&
+           fitting(&scope->cursor[REGION_NARROW], bytes, alignment) == NULL;
+}
+
+void *scope_bump_other(const struct scopes *scopes, struct scope *scope, size_t size) {
+    bool is_narrow = size <= NARROW_MAX;
+    size_t bytes = scope_bytes(is_narrow ? UNIT_REGION : UNIT_REGION_WIDE, size);
+    if (size > WIDE_MAX || (is_narrow && !goes_middle(scope, bytes, 1)))
+        return NULL;
+    unsigned shape = is_narrow ? REGION_MIDDLE : REGION_WIDE;
+    struct cursor *cursor = &scope->cursor[shape];
+    char *p = next_of(cursor);
+    if (bytes > (size_t)(cursor->end - p))
+        return NULL;
+    marks_set_start(cursor->stripes, granule_of(scopes, scope, shape, p + bytes));
+    set_next(cursor, p + bytes);
+    counter_add(&scope->objects, 1);
+    return p;
+}
+
 static void *fill(struct scopes *scopes, struct scope *scope, unsigned shape, size_t bytes, size_t alignment) {
     struct cursor *cursor = &scope->cursor[shape];
     size_t grain = (size_t)1 << shift_of(scopes, shape);
@@ -162,14 +189,6 @@ static void *alloc_large(struct scopes *scopes, struct scope *scope, size_t size
         scope_attach_large(scopes, scope->handle, p);
     }
     return p;
-}
-
-/* Whether an object that a narrow region can have goes to a middle one: the narrow one has survivors, and the open
- * hole no room for it. */
-static bool goes_middle(const struct scope *scope, size_t bytes, size_t alignment) {
-    const struct region *region = scope->region[REGION_NARROW];
-    return bytes > MIDDLE_FROM && region != NULL && region->shared &&
-           fitting(&scope->cursor[REGION_NARROW], bytes, alignment) == NULL;
 }
 
 void *scope_alloc(struct scopes *scopes, struct scope *scope, size_t size, size_t alignment, bool zero,
@@ -234,7 +253,7 @@ enum region_answer scope_look(const struct scopes *scopes, unsigned kind, const 
     const struct region *region = region_of(&scopes->regions, kind, p);
     if (is_gap(scopes, region, p))
         return OBJECT_NONE;
-    if (kind != UNIT_REGION || !is_own(region) || thread_recent == NULL)
+    if (!unit_kind_is_narrow(kind) || !is_own(region) || thread_recent == NULL)
         return OBJECT_LIVE;
     size_t granules = region_usable(&scopes->regions, kind, p) >> NARROW_SHIFT;
     bool freed = granules <= STRIPE_GRANULES && recent_holds(thread_recent, granules, p);
@@ -243,7 +262,7 @@ enum region_answer scope_look(const struct scopes *scopes, unsigned kind, const 
 
 size_t scope_usable(const struct scopes *scopes, unsigned kind, const void *p) {
     const struct scope *scope = thread_scope;
-    if (kind == UNIT_REGION && scope != NULL) {
+    if (unit_kind_is_narrow(kind) && scope != NULL) {
         size_t granules = scope_own_granules(scopes, &scopes->regions.runs->space, scope, p);
         if (LIKELY(granules != 0)) {
             bool freed = thread_recent != NULL && recent_holds(thread_recent, granules, p);
@@ -347,8 +366,8 @@ bool scope_resize(struct scopes *scopes, unsigned kind, void *p, size_t usable, 
         return true;
     }
     struct cursor *cursor = &thread_scope->cursor[region->shape];
-    apply_limit(thread_scope); /* what the other shape's cursor has passed counts, and what this one is to pass */
-    if (!is_last(region, p, usable) || bytes - usable - 1 >= (size_t)(cursor->end - next_of(cursor)))
+    if (!is_last(region, p, usable) || bytes - usable >= (size_t)(cursor->hole_end - next_of(cursor)) ||
+        bytes - usable > room_of(thread_scope))
         return false;
     size_t gap = granule_of(scopes, thread_scope, region->shape, next_of(cursor));
     marks_set_start(cursor->stripes, granule_of(scopes, thread_scope, region->shape, (char *)p + bytes));

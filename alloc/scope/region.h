@@ -62,6 +62,11 @@ static inline bool unit_kind_is_region(unsigned kind) {
     return kind - UNIT_REGION < REGION_SHAPES;
 }
 
+/* Of a narrow or middle one, whose marks are alike. */
+static inline bool unit_kind_is_narrow(unsigned kind) {
+    return kind - UNIT_REGION <= REGION_MIDDLE;
+}
+
 /* The region of that kind which p points into. */
 static inline struct region *region_of(const struct regions *regions, unsigned kind, const void *p) {
     uintptr_t start = (uintptr_t)p & ~(uintptr_t)regions->shape[kind - UNIT_REGION].mask;

@@ -185,8 +185,11 @@ static inline void *scope_bump(const struct space *space, struct scope *scope, s
     return p;
 }
 
-/* Granules of the object at p, in a narrow region, if it is live and of that scope, which the calling thread
- * allocates from; else 0. What the recent holds looks live. */
+/* The same in the middle or wide hole, where that is the place for it. */
+void *scope_bump_other(const struct scopes *scopes, struct scope *scope, size_t size);
+
+/* Granules of the object at p, in a narrow or middle region, if it is live and of that scope, which the calling
+ * thread allocates from; else 0. What the recent holds looks live. */
 static inline size_t scope_own_granules(const struct scopes *scopes, const struct space *space,
                                         const struct scope *scope, const void *p) {
     const struct region *region = region_narrow(&scopes->regions, space, p);
@@ -197,7 +200,8 @@ static inline size_t scope_own_granules(const struct scopes *scopes, const struc
     uint64_t start = bits_get(&stripe->start), none = ~start | bits_get(&stripe->old);
     none |= bits_get(&stripe->freed) | bits_get(&stripe->freed_remote);
     if (UNLIKELY((none >> at % STRIPE_GRANULES & 1) != 0) || UNLIKELY((uintptr_t)p % (1 << NARROW_SHIFT) != 0) ||
-        UNLIKELY(p == atomic_load_explicit(&scope->cursor[REGION_NARROW].next, memory_order_relaxed)))
+        UNLIKELY(p == atomic_load_explicit(&scope->cursor[REGION_NARROW].next, memory_order_relaxed)) ||
+        UNLIKELY(p == atomic_load_explicit(&scope->cursor[REGION_MIDDLE].next, memory_order_relaxed)))
         return 0;
     /* The 64 granules behind p; no object ends where its region does. */
     uint64_t behind = start >> at % STRIPE_GRANULES >> 1;
