@@ -17,6 +17,8 @@ enum {
 
     LEARN_SHARE = 2, /* what has been freed is learnt when so much is new: a half of what may live, and */
     LEARN_MIN = 64 << 10,
+
+    GAPS_MAX = 256 << 10, /* bytes; more than all holes of a scope have, where a page is not larger than 64 KiB */
 };
 
 /* Leaves the hole, which has been filled as far as `end`. */
@@ -74,14 +76,17 @@ static void apply_limit(struct scope *scope) {
     if (LIKELY(counter_get(&scope->limit) == SIZE_MAX))
         return;
     size_t room = room_of(scope), gaps = 0;
+    if (LIKELY(room >= GAPS_MAX && !scope->is_tight))
+        return;
     for (size_t s = 0; s < REGION_SHAPES; s++)
         gaps += (size_t)(scope->cursor[s].hole_end - next_of(&scope->cursor[s]));
+    scope->is_tight = gaps > room;
     for (size_t s = 0; s < REGION_SHAPES; s++) {
         struct cursor *cursor = &scope->cursor[s];
         char *next = next_of(cursor);
         if (next != NULL)
             cursor->end = next + min_size((size_t)(cursor->hole_end - next) - 1,
-                                          gaps <= room || s == REGION_NARROW ? room : 0);
+                                          !scope->is_tight || s == REGION_NARROW ? room : 0);
     }
 }
 

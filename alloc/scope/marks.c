@@ -56,6 +56,8 @@ struct load marks_count(const struct shape *shape, const struct stripe *stripes,
     uint64_t carry = 0;
     for (size_t s = 0; s < shape->stripes; s++) {
         uint64_t live = marks_live(&stripes[s]) & (with_old ? UINT64_MAX : ~bits_get(&stripes[s].old));
+        if ((live | carry) == 0)
+            continue;
         load.objects += popcount(live);
         load.bytes += (size_t)popcount(covered(&stripes[s], live, &carry)) << shape->shift;
     }
@@ -91,9 +93,10 @@ size_t marks_free(const struct shape *shape, const struct stripe *stripes, size_
     size_t tail = 0; /* free granules before this stripe */
     for (size_t s = 0; s < shape->stripes; s++) {
         uint64_t free = free_granules(shape, stripes, s, &carry);
-        granules += popcount(free);
+        size_t count = popcount(free);
+        granules += count;
         most = max_size(most, tail + trailing_ones(free));
-        for (uint64_t longer; (longer = runs_of(free, most + 1)) != 0;)
+        for (uint64_t longer; count > most && (longer = runs_of(free, most + 1)) != 0;)
             most = trailing_ones(free >> __builtin_ctzl(longer));
         tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
     }

@@ -37,6 +37,7 @@ uint64_t scope_create(struct scopes *scopes, const char *label, size_t limit, en
         scope->handle = handle;
         counter_set(&scope->limit, limit);
         scope->nature = (uint8_t)nature;
+        scope->is_tight = false;
         scope->label = label_find(&scopes->labels, label);
         list_init(&scope->large);
         survivors_begin(scopes, scope);

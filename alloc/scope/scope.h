@@ -41,6 +41,7 @@ struct scope {
     struct scope *below;     /* entered before, by the same thread */
     bool below_active;       /* and allocated from when this was entered */
     uint8_t nature;
+    bool is_tight;                /* the limit keeps a hole from being filled to its end */
     uint32_t next_free;           /* slot; 0: last */
     _Atomic uint32_t last_sample; /* of survivors.c; changed under the lock */
     struct label *label;
