@@ -454,6 +454,24 @@ static void limits_growth(void **state) {
     heap_check();
 }
 
+/* Each of the holes that are open might be filled to the limit. */
+static void limits_of_all_holes(void **state) {
+    (void)state;
+    enum { COUNT = 100 };
+    for (size_t limit = 20000; limit <= 100000; limit += 8000) {
+        void *p[COUNT];
+        size_t count = 0;
+        neap_scope scope = enter_new("all holes", limit);
+        for (; (p[count] = neap_malloc(count % 2 == 0 ? 1000 : 2000)) != NULL; count++)
+            assert_true(stats_of(scope).live_bytes <= limit);
+        assert_true(stats_of(scope).live_bytes > limit - 2048);
+        while (count > 0)
+            neap_free(p[--count]);
+        leave_and_end(scope);
+    }
+    heap_check();
+}
+
 static void refuses_absurd_sizes(void **state) {
     (void)state;
     neap_scope scope = enter_new("absurd", 0);
@@ -589,20 +607,27 @@ static void holes_are_filled_to_their_ends(void **state) {
     scopes_check(&heap.scopes);
 }
 
+enum { COUNT_AROUND_HOLES = 168, HOLE = 128, LONG = 320 };
+
+/* Makes a scope leave a region of a unit to the next one, with holes that are too short for LONG bytes. */
+static void leave_short_holes(char *p[COUNT_AROUND_HOLES]) {
+    neap_scope first = enter_new("first", 0);
+    for (size_t i = 0; i < COUNT_AROUND_HOLES; i++)
+        p[i] = neap_malloc(i == COUNT_AROUND_HOLES / 2 ? LONG : i % 2 == 0 ? HOLE : HOLE / 2);
+    for (size_t i = 0; i < COUNT_AROUND_HOLES; i += 2)
+        neap_free(p[i]);
+    leave_and_end(first);
+}
+
 /* What a hole between survivors has no room for lies apart, and small objects go on to fill the hole. */
 static void short_holes_wait_for_small_objects(void **state) {
-    enum { COUNT = 168, SIZE = 64, HOLE = 128, LONG = 320 }; /* just fill a region of a unit */
+    enum { COUNT = COUNT_AROUND_HOLES, SIZE = HOLE / 2 };
     (void)state;
     if (heap.runs.space.page > UNIT_BYTES)
         skip();
     char *p[COUNT];
     scavenger_hold(); /* or it could have in its hands what there is room in */
-    neap_scope first = enter_new("first", 0);
-    for (size_t i = 0; i < COUNT; i++)
-        p[i] = neap_malloc(i == COUNT / 2 ? LONG : i % 2 == 0 ? HOLE : SIZE);
-    for (size_t i = 0; i < COUNT; i += 2)
-        neap_free(p[i]);
-    leave_and_end(first);
+    leave_short_holes(p);
     neap_scope second = enter_new("second", 0);
     char *small = neap_malloc(SIZE), *apart = neap_malloc(LONG), *next = neap_malloc(SIZE);
     assert_ptr_equal(small, p[0]);
@@ -610,6 +635,8 @@ static void short_holes_wait_for_small_objects(void **state) {
     assert_ptr_equal(next, small + SIZE);
     assert_int_equal(stats_of(second).live_bytes, 2 * SIZE + LONG);
     assert_int_equal(neap_malloc_usable_size(apart), LONG);
+    neap_free(apart);
+    assert_ptr_equal(neap_malloc(LONG), apart);
     memset(apart, 2, LONG);
     apart = neap_realloc(apart, 1000);
     assert_int_equal(apart[LONG - 1], 2);
@@ -914,7 +941,10 @@ static void free_askew(void) {
 }
 
 static void free_behind_the_last(void) {
-    neap_free((char *)neap_malloc(16) + 16);
+    size_t size = neap_malloc_usable_size(neighbour);
+    while ((uintptr_t)(neighbour + size) % UNIT_BYTES < UNIT_BYTES - 512) /* so that what is behind looks short */
+        neighbour = neap_malloc(size);
+    neap_free(neighbour + size);
 }
 
 static void free_outside_then_inside(void) {
@@ -972,17 +1002,26 @@ static const struct {
 
 static void mistakes_are_told(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+    size_t count = sizeof mistakes / sizeof *mistakes;
+    for (size_t n = 0; n < 2 * count; n++) { /* with objects in narrow regions and in middle ones */
+        size_t i = n % count, size = n < count ? 64 : LONG;
         int ends[2], status;
+        char *p[COUNT_AROUND_HOLES];
         char said[500] = "";
         assert_int_equal(pipe(ends), 0);
         pid_t pid = fork();
         if (pid == 0) {
             dup2(ends[1], STDERR_FILENO);
             signal(SIGABRT, SIG_DFL);
+            scavenger_hold();
+            if (size == LONG)
+                leave_short_holes(p);
             neap_scope_enter(neap_scope_create(NULL));
-            victim = neap_malloc(64);
-            neighbour = neap_malloc(64);
+            neap_malloc(16); /* opens a hole */
+            victim = neap_malloc(size);
+            neighbour = neap_malloc(size);
+            if (heap.runs.space.page <= UNIT_BYTES)
+                assert_int_equal(kind_of(victim), size == LONG ? UNIT_REGION_MIDDLE : UNIT_REGION);
             mistakes[i].make();
             _exit(0);
         }
@@ -1039,6 +1078,7 @@ int main(void) {
         cmocka_unit_test(knows_what_was_resized),
         cmocka_unit_test(limits),
         cmocka_unit_test(limits_growth),
+        cmocka_unit_test(limits_of_all_holes),
         cmocka_unit_test(refuses_absurd_sizes),
         cmocka_unit_test(destroys),
         cmocka_unit_test(destroys_nothing_else),
