@@ -341,6 +341,16 @@ class Steps(unittest.TestCase):
         self.assertEqual(stopped.exception.value, ["a", "b"])
         self.assertRaises(RuntimeError, scope.leave)
 
+    def test_gives_any_result(self):
+        async def inner(result):
+            return result
+
+        for result in (None, 1, (), (1, 2), ValueError("a value")):
+            for resume in (next, lambda steps: steps.send(None)):
+                with self.assertRaises(StopIteration) as stopped:
+                    resume(neap.Scope().run(inner(result)))
+                self.assertIs(stopped.exception.value, result)
+
     def test_exceptions_come_out(self):
         async def inner():
             await give(1)

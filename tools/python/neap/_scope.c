@@ -304,47 +304,100 @@ static void steps_dealloc(Steps *self) {
     Py_DECREF((PyObject *)type);
 }
 
-/* Calls a method of the iterator in the scope. */
-static PyObject *step(Steps *self, const char *method, PyObject *args) {
-    if (self->iterator == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "it has been collected");
-        return NULL;
-    }
-    PyObject *bound = PyObject_GetAttrString(self->iterator, method);
-    if (bound == NULL)
-        return NULL;
-    Scope *scope = self->scope;
+struct step {
+    Scope *scope;
+    bool entered, outermost;
+};
+
+static struct step begin_step(Scope *scope) {
     Py_INCREF((PyObject *)scope);
     bool entered = enter(scope), outermost = entered && scope->depth == 1;
     scope->stepping |= outermost;
+    return (struct step){scope, entered, outermost};
+}
+
+static void end_step(struct step step) {
+    step.scope->stepping &= !step.outermost;
+    if (step.entered)
+        leave(step.scope);
+    Py_DECREF((PyObject *)step.scope);
+}
+
+static bool check_not_collected(const Steps *self) {
+    if (self->iterator == NULL)
+        PyErr_SetString(PyExc_RuntimeError, "it has been collected");
+    return self->iterator != NULL;
+}
+
+/* Calls a method of the iterator in the scope. */
+static PyObject *call(Steps *self, const char *method, PyObject *args) {
+    PyObject *bound = check_not_collected(self) ? PyObject_GetAttrString(self->iterator, method) : NULL;
+    if (bound == NULL)
+        return NULL;
+    struct step step = begin_step(self->scope);
     PyObject *result = PyObject_CallObject(bound, args);
-    scope->stepping &= !outermost;
-    if (entered)
-        leave(scope);
-    Py_DECREF((PyObject *)scope);
+    end_step(step);
     Py_DECREF(bound);
     return result;
 }
 
-static PyObject *steps_next(Steps *self) {
-    return step(self, "__next__", NULL);
+#if PY_VERSION_HEX >= 0x030a0000
+/* What an await does, without an exception for the result. */
+static PySendResult steps_resume(Steps *self, PyObject *value, PyObject **result) {
+    *result = NULL;
+    if (!check_not_collected(self))
+        return PYGEN_ERROR;
+    PyObject *iterator = self->iterator;
+    Py_INCREF(iterator);
+    struct step step = begin_step(self->scope);
+    PySendResult how = PyIter_Send(iterator, value, result);
+    end_step(step);
+    Py_DECREF(iterator);
+    return how;
 }
 
 static PyObject *steps_send(Steps *self, PyObject *value) {
+    PyObject *result;
+    if (steps_resume(self, value, &result) != PYGEN_RETURN)
+        return result;
+    PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, result, NULL);
+    if (stop != NULL)
+        PyErr_SetObject(PyExc_StopIteration, stop);
+    Py_XDECREF(stop);
+    Py_DECREF(result);
+    return NULL;
+}
+
+/* A coroutine is resumed itself, rather than by a wrapper that knows exceptions only. */
+static bool is_coroutine(PyObject *awaitable) {
+    return PyType_GetSlot(Py_TYPE(awaitable), Py_am_await) != NULL &&
+           PyType_GetSlot(Py_TYPE(awaitable), Py_am_send) != NULL;
+}
+#else
+static PyObject *steps_send(Steps *self, PyObject *value) {
     if (value == Py_None)
-        return steps_next(self);
+        return call(self, "__next__", NULL);
     PyObject *args = PyTuple_Pack(1, value);
-    PyObject *result = args != NULL ? step(self, "send", args) : NULL;
+    PyObject *result = args != NULL ? call(self, "send", args) : NULL;
     Py_XDECREF(args);
     return result;
 }
 
+static bool is_coroutine(PyObject *Py_UNUSED(awaitable)) {
+    return false;
+}
+#endif
+
+static PyObject *steps_next(Steps *self) {
+    return steps_send(self, Py_None);
+}
+
 static PyObject *steps_throw(Steps *self, PyObject *args) {
-    return step(self, "throw", args);
+    return call(self, "throw", args);
 }
 
 static PyObject *steps_close(Steps *self, PyObject *Py_UNUSED(ignored)) {
-    return step(self, "close", NULL);
+    return call(self, "close", NULL);
 }
 
 static PyMethodDef steps_methods[] = {
@@ -361,6 +414,9 @@ static PyType_Slot steps_slots[] = {
     {Py_tp_clear, steps_clear},
     {Py_tp_methods, steps_methods},
     {Py_am_await, PyObject_SelfIter},
+#if PY_VERSION_HEX >= 0x030a0000
+    {Py_am_send, steps_resume},
+#endif
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, steps_next},
     {0, NULL},
@@ -374,8 +430,10 @@ struct module_state {
 
 static PyObject *scope_run(Scope *self, PyObject *awaitable) {
     struct module_state *module = PyType_GetModuleState(Py_TYPE((PyObject *)self));
-    PyObject *iterator = PyObject_CallMethod(awaitable, "__await__", NULL);
-    if (iterator == NULL)
+    PyObject *iterator = awaitable;
+    if (is_coroutine(awaitable))
+        Py_INCREF(iterator);
+    else if ((iterator = PyObject_CallMethod(awaitable, "__await__", NULL)) == NULL)
         return NULL;
     Steps *steps = PyObject_GC_New(Steps, module->steps_type);
     if (steps == NULL) {
