@@ -142,6 +142,21 @@ static inline bool cache_holds(unsigned class, const void *p, size_t depth) {
     return false;
 }
 
+/* Whether p, of that class, is none of the last `depth` objects of the calling thread's magazine, and that says
+ * something: there is room for more than one. */
+static inline bool cache_holds_others(unsigned class, const void *p, size_t depth) {
+    const struct magazine *m = own_magazine_at(class * sizeof *m);
+    const slot *s = atomic_load_explicit(&m->top, memory_order_relaxed), *last = s - depth;
+    do {
+        const void *held = slot_peek(--s);
+        if (held == p)
+            return false;
+        if (held == NULL) /* below the first */
+            return m->end - s > 2;
+    } while (s > last);
+    return true;
+}
+
 /* Keeps an object in the calling thread's cache. False where the magazine is full, or where the object was pushed
  * last before and is now freed twice. */
 static inline bool cache_push_at(size_t offset, void *p) {

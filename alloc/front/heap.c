@@ -270,9 +270,10 @@ static NOINLINE size_t usable_of_other(const void *p, unsigned kind, const char 
 }
 
 size_t heap_usable(const void *p, unsigned kind, const char *function) {
+    enum { RECENT = 8 }; /* frees; the whole magazine would cost more than many a caller's work */
     if (UNLIKELY(!is_object_start(&heap.bins.divisors[kind], p)))
         return usable_of_other(p, kind, function);
-    if (UNLIKELY(was_just_freed(kind, p) || bin_holds(&heap.bins, kind, p)))
+    if (UNLIKELY(cache_holds(kind, p, RECENT) || bin_holds(&heap.bins, kind, p)))
         die(function, p, "the object is already free");
     return class_bytes(kind);
 }

@@ -70,12 +70,6 @@ void heap_free(void *p, const char *function, const void *caller);
 /* The usable bytes of the object at p, in a unit of that kind, which is live, or the process ends. */
 size_t heap_usable(const void *p, unsigned kind, const char *function);
 
-/* Whether p, of that class, is among what this thread freed last of it: in its magazine, of which the whole would
- * take longer to look through than many a caller's work. */
-static inline bool was_just_freed(unsigned class, const void *p) {
-    return cache_holds(class, p, 4);
-}
-
 /* Ends the process where p, which is not NULL, cannot have been allocated with that size and alignment. Does
  * nothing unless the option sized_check is on. */
 void heap_check_sized(const void *p, size_t alignment, size_t size, const char *function);

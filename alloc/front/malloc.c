@@ -109,11 +109,13 @@ static NOINLINE size_t usable_of_other(void *p, unsigned kind) {
     return p != NULL ? heap_usable(p, kind, "malloc_usable_size") : 0;
 }
 
-/* Some programs ask about every object, after malloc and before free. So what was freed longer ago is not looked
- * up in its slab: free will. */
+/* Some programs ask about every object, after malloc and before free. So its slab is looked at only where the
+ * thread's magazine is too small to say anything; elsewhere it is enough that it is none of the last objects
+ * freed: what was freed before, free finds. */
 PUBLIC size_t neap_malloc_usable_size(void *p) {
+    enum { LAST = 4 };
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
-    if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(!was_just_freed(kind, p)))
+    if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(cache_holds_others(kind, p, LAST)))
         return class_bytes(kind);
     return usable_of_other(p, kind);
 }

@@ -347,7 +347,7 @@ static void pointers(void) {
             expect_death("freed twice, handler", name, twice_with_handler, size);
             expect_death("freed twice, one between", name, twice_with_another_between, size);
             expect_death("freed twice, one between, handler", name, late_with_handler, size);
-            if (*size >= 100 && *size <= 1000)
+            if (*size >= 100 && *size <= 1000 && calls[i].call != call_usable) /* which does not look that up */
                 expect_death("freed twice, many between", name, twice_with_many_between, size);
             expect_death("freed twice, trimmed", name, twice_after_trim, size);
             if (!calls[i].frees)

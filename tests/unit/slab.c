@@ -90,12 +90,13 @@ static void finds_double_frees(void **state) {
 static void flushes_rows(void **state) {
     (void)state;
     static const unsigned classes[] = {1, 4, CLASS_OF(256), CLASS_OF(4096), CLASS_OF(10240)};
-    static void *objects[4096];
-    static bool is_free[4096];
+    static void *objects[3 * (65536 / CLASS_GRAIN)];
+    static bool is_free[sizeof objects / sizeof *objects];
     uint64_t seed = 3;
     for (size_t k = 0; k < sizeof classes / sizeof *classes; k++) {
         unsigned c = classes[k];
         size_t n = (size_t)objects_of(&bins.divisors[c]) * 3, got = 0, live = n;
+        assert_true(n <= sizeof objects / sizeof *objects);
         while (got < n)
             got += bin_refill(&bins, c, n - got, objects + got);
         qsort(objects, n, sizeof *objects, compare);
