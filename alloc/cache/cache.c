@@ -147,6 +147,8 @@ static void unmake(struct caches *caches, struct cache *cache) {
         add(cache, &caches->first_warm);
         caches->warm++;
     }
+    if (caches->warm > WARM_FOR_GOOD && can_cool(caches)) /* it may not have been installed since the last tick */
+        atomic_store_explicit(&caches->awake, true, memory_order_relaxed);
     lock_release(&caches->registry);
     if (!stays)
         cool(caches, cache);

@@ -58,7 +58,7 @@ struct caches {
     pthread_key_t key;          /* its destructor tells of a thread's end */
     uint16_t first[CLASSES];    /* index of a class's first slot behind struct cache */
     uint16_t capacity[CLASSES]; /* and how many it has */
-    _Atomic bool awake;         /* some cache may be installed */
+    _Atomic bool awake;         /* some cache may be installed, or there are more warm ones than few */
     _Atomic bool refused;       /* the system has no membarrier for us: nothing is taken back */
     _Atomic size_t spares;      /* units that caches may keep as spare: the sum of their shares */
     counter ticks;              /* visits by caches_tick */

@@ -11,7 +11,8 @@
  */
 size_t caches_tick(struct caches *caches, bool all);
 
-/* Whether there may be anything for caches_tick to take or to wait for: cheap. Becomes true only in slow paths. */
+/* Whether there may be anything for caches_tick to take or to wait for: cheap. Becomes true only in slow paths
+ * and at a thread's end. */
 static inline bool caches_pending(const struct caches *caches) {
     return atomic_load_explicit(&caches->awake, memory_order_relaxed) &&
            !atomic_load_explicit(&caches->refused, memory_order_relaxed);

@@ -201,6 +201,35 @@ static void unused_caches_stay_warm_while_they_are_needed(void **state) {
     assert_int_equal(counter_get(&bins.bin[MIDDLE].allocated), 0);
 }
 
+static void *use_then_wait(void *unused) {
+    use_together(unused);
+    pthread_barrier_wait(&barrier); /* its cache has been taken back */
+    return NULL;
+}
+
+static void caches_of_threads_that_were_idle_to_their_end_cool_too(void **state) {
+    (void)state;
+    enum { THREADS = 30 };
+    pthread_t threads[THREADS];
+    if (runs.space.page >= CACHE_BYTES || !os_membarrier())
+        skip();
+    pthread_barrier_init(&barrier, NULL, THREADS + 1);
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, use_then_wait, NULL), 0);
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < 3; i++)
+        tick_elsewhere();
+    assert_false(caches_pending(&caches));
+    pthread_barrier_wait(&barrier);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&barrier);
+    assert_true(warm_caches() > 8);
+    while (caches_pending(&caches))
+        tick_elsewhere();
+    assert_in_range(warm_caches(), 1, 8);
+}
+
 static void *retire_then_use(void *unused) {
     (void)unused;
     void *p = get(9);
@@ -284,6 +313,7 @@ int main(void) {
         cmocka_unit_test(magazines_are_small_where_slabs_are_thin),
         cmocka_unit_test(a_thread_leaves_nothing),
         cmocka_unit_test(unused_caches_stay_warm_while_they_are_needed),
+        cmocka_unit_test(caches_of_threads_that_were_idle_to_their_end_cool_too),
         cmocka_unit_test(works_after_retirement),
         cmocka_unit_test(a_forked_child_empties_the_others),
         cmocka_unit_test(tells_when_it_is_interrupted),
