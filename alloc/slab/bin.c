@@ -228,6 +228,8 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
         struct slab *slab = flushed.slab[i];
         size_t before = flushed.before[i];
         slab->flushing = false;
+        if (UNLIKELY(slab->free == before)) /* all were free already; it may have left the bin */
+            continue;
         freed += slab->free - before;
         if (relist(bins, slab, before))
             leave(bins, bin, slab, &empty);

@@ -139,6 +139,46 @@ static void flushes_rows(void **state) {
     assert_int_equal(counter_get(&runs.used_units), 0);
 }
 
+struct flushing {
+    size_t count;
+    void **objects, *already_free;
+    _Atomic bool done;
+};
+
+static void *flush_4096(void *argument) {
+    struct flushing *f = argument;
+    f->already_free = flush((unsigned)CLASS_OF(4096), f->count, f->objects);
+    atomic_store(&f->done, true);
+    return NULL;
+}
+
+/* The slab is empty and in no bin any more, but its run not given back yet. */
+static void a_double_free_finds_its_slab_leaving(void **state) {
+    (void)state;
+    const unsigned c = (unsigned)CLASS_OF(4096);
+    void *objects[BIN_FLUSH_MOST];
+    size_t n = objects_of(&bins.divisors[c]);
+    pthread_t first, second;
+    assert_true(n <= BIN_FLUSH_MOST);
+    assert_int_equal(bin_refill(&bins, c, n, objects), n);
+    struct flushing all = {.count = n, .objects = objects}, again = {.count = 1, .objects = objects};
+    lock_acquire(&runs.lock);
+    assert_int_equal(pthread_create(&first, NULL, flush_4096, &all), 0);
+    while (counter_get(&bins.bin[c].slabs) != 0)
+        os_yield();
+    assert_int_equal(pthread_create(&second, NULL, flush_4096, &again), 0);
+    while (!atomic_load(&again.done) && counter_get(&bins.bin[c].slabs) == 0)
+        os_yield();
+    assert_int_equal(counter_get(&bins.bin[c].slabs), 0);
+    lock_release(&runs.lock);
+    pthread_join(first, NULL);
+    pthread_join(second, NULL);
+    assert_null(all.already_free);
+    assert_ptr_equal(again.already_free, objects[0]);
+    bins_check(&bins);
+    assert_int_equal(counter_get(&runs.used_units), 0);
+}
+
 static void the_fullest_slab_serves(void **state) {
     (void)state;
     const unsigned c = (unsigned)CLASS_OF(256);
@@ -575,6 +615,7 @@ int main(void) {
         cmocka_unit_test(every_class_fills_and_empties),
         cmocka_unit_test(finds_double_frees),
         cmocka_unit_test(flushes_rows),
+        cmocka_unit_test(a_double_free_finds_its_slab_leaving),
         cmocka_unit_test(the_fullest_slab_serves),
         cmocka_unit_test(random_against_counts),
         cmocka_unit_test(free_pages_go_back),
