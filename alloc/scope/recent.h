@@ -22,7 +22,8 @@ struct recent {
 };
 _Static_assert(sizeof(struct recent) <= RECENT_BYTES, "a recent fits its memory");
 
-/* Stripes of narrow regions follow each other as their regions do: no region has to be looked up for them. */
+/* Stripes of narrow and middle regions follow each other as their regions do: no region has to be looked up for
+ * them. */
 static inline struct stripe *narrow_stripe(const struct space *space, const void *p) {
     enum { STRIPE_SHIFT = NARROW_SHIFT + 6 };
     return (struct stripe *)space->marks.base + (((uintptr_t)p - space->map.base) >> STRIPE_SHIFT);

@@ -83,7 +83,7 @@ static inline struct stripe *region_stripes(const struct regions *regions, const
     return space_marks(space, space_unit_of_meta(space, region));
 }
 
-/* The same for a narrow one, quickly. */
+/* The same for a narrow or middle one, quickly. */
 static inline struct region *region_narrow(const struct regions *regions, const struct space *space,
                                            const void *p) {
     uintptr_t at = (uintptr_t)p - space->map.base;

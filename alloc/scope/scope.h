@@ -214,7 +214,8 @@ static inline size_t scope_own_granules(const struct scopes *scopes, const struc
 /* Frees such an object that lies before the gap that its scope fills, so that it becomes part of that. */
 void scope_take_back(char *p);
 
-/* Frees such an object that the recent has no room for. False where it was freed already. */
+/* Frees such an object that the recent has no room for. False where it was freed already. One in a middle region
+ * never ends at the gap, for no object ends where its region does. */
 static inline bool scope_free_unkept(const struct space *space, size_t granules, void *p) {
     const char *gap = atomic_load_explicit(&thread_scope->cursor[REGION_NARROW].next, memory_order_relaxed);
     if (UNLIKELY(recent_ends_with(thread_recent, granules, p)))
