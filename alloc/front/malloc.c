@@ -105,7 +105,7 @@ PUBLIC void neap_free_sized(void *p, size_t size) {
     fast_free(p, "free_sized");
 }
 
-static NOINLINE size_t usable_of_other(void *p, unsigned kind) {
+static NOINLINE size_t usable_of_rest(void *p, unsigned kind) {
     return p != NULL ? heap_usable(p, kind, "malloc_usable_size") : 0;
 }
 
@@ -117,7 +117,7 @@ PUBLIC size_t neap_malloc_usable_size(void *p) {
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);
     if (LIKELY(is_object_start(&heap.bins.divisors[kind], p)) && LIKELY(cache_holds_others(kind, p, LAST)))
         return class_bytes(kind);
-    return usable_of_other(p, kind);
+    return usable_of_rest(p, kind);
 }
 
 PUBLIC size_t neap_purge(void) {
