@@ -171,7 +171,8 @@ struct flushed {
     uint16_t before[BIN_FLUSH_MOST];
 };
 
-/* Marks the objects free in their slabs, whose lists do not follow yet. Returns one that was free already. */
+/* Marks the objects free in their slabs, whose lists do not follow yet. Returns one that was free already. It is
+ * slab_of, slab_bits and object_index, with what is the same for all objects read once. */
 static inline void *put(const struct bins *bins, unsigned class, size_t count, void *const *objects,
                         struct flushed *flushed) {
     const struct divisor *d = &bins->divisors[class];
@@ -205,7 +206,7 @@ static inline void *put(const struct bins *bins, unsigned class, size_t count, v
             next = at + slab_put_row(space, slab, d, (size_t)(end - at), at, &already_free);
             continue;
         }
-        size_t index = (size_t)((unsigned __int128)(last_byte - p) * reciprocal >> 64); /* object_index */
+        size_t index = (size_t)((unsigned __int128)(last_byte - p) * reciprocal >> 64);
         if (UNLIKELY(!slab_put(slab, bits, index)))
             already_free = *at;
     }

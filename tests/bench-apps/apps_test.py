@@ -24,6 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 APPS = os.path.join(ROOT, "bench/apps")
 PYTHON = "/usr/bin/python3"
 TINY = ["--profile", "quick", "--scale", "0.02", "--silence", "0.2"]
+TINY_BUT_SILENT = (*TINY[:4], "--silence", "3")  # for what has to happen before it ends
 PHASES = ["start", "warm", "cycle-1", "low-1", "cycle-2", "low-2", "peak", "drained", "silent"]
 CANNOT_RUN = 3
 MARK = "BENCH_APPS_TEST"  # variable that all processes of a run inherit
@@ -228,7 +229,7 @@ class Environment(Case):
 
     def test_python_mode(self):
         for name, wanted in (("py-burst", None), ("py-burst+malloc", "malloc")):
-            with Run("--run", name, *TINY[:4], "--silence", "3") as run:
+            with Run("--run", name, *TINY_BUT_SILENT) as run:
                 run.wait_for("start")
                 self.assertEqual(self.variables(run.server()).get("PYTHONMALLOC"), wanted)
                 self.assertEqual(run.finish()[0], 0)
@@ -307,7 +308,7 @@ class BadInput(Case):
 
     def test_port_that_is_asked_for(self):
         port = str(bench.free_port())
-        with Run("--run", "tcp-conn-asyncio", *TINY[:4], "--silence", "3", "--port", port) as run:
+        with Run("--run", "tcp-conn-asyncio", *TINY_BUT_SILENT, "--port", port) as run:
             run.wait_for("start")
             socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
             self.assertEqual(run.finish()[0], 0)
@@ -342,7 +343,7 @@ class Trouble(Case):
 
     def test_server_that_does_not_stop(self):
         patch = "server.TIME_TO_STOP = 1"
-        with Run("--run", "tcp-conn-asyncio", *TINY[:4], "--silence", "3", patch=patch) as run:
+        with Run("--run", "tcp-conn-asyncio", *TINY_BUT_SILENT, patch=patch) as run:
             run.wait_for("silent")
             os.kill(run.server(), signal.SIGSTOP)
             self.assert_fails(run, 1, "did not stop within 1 s")
