@@ -226,12 +226,6 @@ static void *trim(struct caches *caches, struct cache *cache) {
     return NULL;
 }
 
-void die_if_freed_twice(const void *p) {
-    if (UNLIKELY(p != NULL))
-        os_die("free(%p): double free: the object was free already (found when its cache was emptied)",
-               (uintptr_t)p);
-}
-
 void cache_adopt(struct caches *caches, struct cache *cache) {
     empty(caches, cache);
     atomic_store_explicit(&cache->installed, false, memory_order_relaxed);
@@ -385,7 +379,7 @@ static void *empty_older(struct caches *caches, struct cache *cache, unsigned cl
     slot *first = slots_of(caches, cache, class), *top = top_of(m);
     size_t used = (size_t)(top - first), kept = cache->last[class] == OVERFLOWED ? used / 4 : used / 2;
     kept = min_size(kept, limit / 2);
-    void *already_free = bin_flush(caches->bins, class, used - kept, (void **)first);
+    void *already_free = bin_hand_over(caches->bins, class, used - kept, (void **)first);
     slots_move_down(first, top - kept, top);
     set_top(m, first + kept);
     cache->last[class] = OVERFLOWED;

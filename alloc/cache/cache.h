@@ -228,9 +228,6 @@ static inline size_t caches_spare_limit(const struct caches *caches) {
 /* How many caches have an owner. */
 size_t caches_in_use(struct caches *caches);
 
-/* Ends the process where a cache held an object that was free already: p, unless it is NULL. */
-void die_if_freed_twice(const void *p);
-
 /* Verifies the calling thread's cache; debug. */
 void cache_check(struct caches *caches);
 

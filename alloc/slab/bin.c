@@ -8,20 +8,33 @@
 #include "base/check.h"
 #include "os/os.h"
 
+#include <string.h>
+
+/* What a depot may hold: with 64 KiB a batch of 1,000 objects of 64 bytes comes and goes. Less than so many
+ * objects at a time come from a thread that has done little, or are large: they cost more than their turn at the
+ * lock. */
+enum { DEPOT_BYTES = 64 << 10, DEPOT_MOST = 1024, DEPOT_FROM = 8 };
+
 void bins_init(struct bins *bins, struct runs *runs) {
     bins->runs = runs;
     lock_init(&bins->ticking, RANK_TICK);
     divisors_init(bins->divisors, runs->space.page);
+    size_t slots = 0;
     for (unsigned c = 0; c < CLASSES; c++) {
 #ifndef NDEBUG /* a bin that is not used stays a page of zeroes */
         lock_init(&bins->bin[c].lock, RANK_BIN);
 #endif
-        if (c > 0)
-            bins->shape[c] = (struct bin_shape){
-                .sparse_from = slab_sparse_from(&runs->space, c, &bins->divisors[c]),
-                .level_factor = (uint32_t)(BIN_LEVELS << 16) / objects_of(&bins->divisors[c]),
-            };
+        if (c == 0)
+            continue;
+        bins->shape[c] = (struct bin_shape){
+            .sparse_from = slab_sparse_from(&runs->space, c, &bins->divisors[c]),
+            .level_factor = (uint32_t)(BIN_LEVELS << 16) / objects_of(&bins->divisors[c]),
+            .depot = (uint16_t)slots,
+            .depot_most = (uint16_t)min_size(DEPOT_BYTES / class_bytes(c), DEPOT_MOST),
+        };
+        slots += bins->shape[c].depot_most;
     }
+    VERIFY(slots <= DEPOT_SLOTS);
 }
 
 static struct slab *slab_of(const struct bins *bins, unsigned class, const void *p) {
@@ -119,11 +132,35 @@ static size_t take_partial(struct bins *bins, unsigned class, size_t count, void
     return taken;
 }
 
+/* The bin's lock is held. */
+static void set_closed(struct bin *bin, bool closed) {
+    atomic_store_explicit(&bin->depot_closed, closed, memory_order_relaxed);
+}
+
+static bool is_closed(const struct bin *bin) {
+    return atomic_load_explicit(&bin->depot_closed, memory_order_relaxed);
+}
+
+/* The bin's lock is held. */
+static size_t take_from_depot(struct bins *bins, unsigned class, size_t count, void **objects) {
+    struct bin *bin = &bins->bin[class];
+    size_t held = counter_get(&bin->in_depot), taken = min_size(count, held);
+    void *const *from = &bins->depot[bins->shape[class].depot + held - taken];
+    for (size_t i = 0; i < taken; i++) {
+        __builtin_prefetch(from[i]); /* it will be written to soon */
+        __atomic_store_n(&objects[i], from[i], __ATOMIC_RELAXED);
+    }
+    counter_set(&bin->in_depot, held - taken);
+    counter_add(&bin->allocated, taken);
+    return taken;
+}
+
 size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **objects) {
     struct bin *bin = &bins->bin[class];
     const struct divisor *d = &bins->divisors[class];
     lock_acquire(&bin->lock);
-    size_t taken = take_partial(bins, class, count, objects);
+    size_t taken = counter_get(&bin->in_depot) > 0 ? take_from_depot(bins, class, count, objects)
+                                                   : take_partial(bins, class, count, objects);
     lock_release(&bin->lock);
     if (taken > 0)
         return taken;
@@ -142,7 +179,8 @@ size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **object
     taken = slab_take(&bins->runs->space, slab, d, count, objects, &refaulted);
     count_refaults(bins, refaulted);
     lock_acquire(&bin->lock);
-    if (!zeroed) /* some pages may never be needed, were it only those behind the last object */
+    set_closed(bin, false); /* the bin grows */
+    if (!zeroed)            /* some pages may never be needed, were it only those behind the last object */
         set_sparse(bins, slab, true);
     counter_add(&bin->slabs, 1);
     counter_add(&bin->allocated, taken);
@@ -241,6 +279,52 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
     lock_release(&bin->lock);
     give_empty(bins, &bins->divisors[class], &empty);
     return already_free;
+}
+
+static NOINLINE void *empty_depot(struct bins *bins, unsigned class) {
+    struct bin *bin = &bins->bin[class];
+    void *objects[BIN_FLUSH_MOST], *already_free = NULL;
+    size_t count;
+    do {
+        lock_acquire(&bin->lock);
+        count = take_from_depot(bins, class, BIN_FLUSH_MOST, objects);
+        lock_release(&bin->lock);
+        void *bad = bin_flush(bins, class, count, objects);
+        already_free = bad != NULL ? bad : already_free;
+    } while (count == BIN_FLUSH_MOST);
+    return already_free;
+}
+
+void *bin_hand_over(struct bins *bins, unsigned class, size_t count, void *const *objects) {
+    struct bin *bin = &bins->bin[class];
+    const struct bin_shape *shape = &bins->shape[class];
+    if (count < DEPOT_FROM)
+        return bin_flush(bins, class, count, objects);
+    lock_acquire(&bin->lock);
+    size_t held = counter_get(&bin->in_depot);
+    bool fits = held + count <= shape->depot_most && !is_closed(bin) && !bin_is_thin(bins, class);
+    if (LIKELY(fits)) {
+        memcpy(&bins->depot[shape->depot + held], objects, count * sizeof *objects);
+        counter_set(&bin->in_depot, held + count);
+        counter_sub(&bin->allocated, count);
+    } else {
+        set_closed(bin, true);
+    }
+    lock_release(&bin->lock);
+    if (LIKELY(fits)) {
+        if (!atomic_load_explicit(&bins->depots, memory_order_relaxed))
+            atomic_store_explicit(&bins->depots, true, memory_order_relaxed);
+        return NULL;
+    }
+    void *bad = held > 0 ? empty_depot(bins, class) : NULL;
+    void *already_free = bin_flush(bins, class, count, objects);
+    return bad != NULL ? bad : already_free;
+}
+
+void die_if_freed_twice(const void *p) {
+    if (UNLIKELY(p != NULL))
+        os_die("free(%p): double free: the object was free already (found when its cache was emptied)",
+               (uintptr_t)p);
 }
 
 /* --- the tick -------------------------------------------------------------------------------------------- */
@@ -376,6 +460,25 @@ static COLD void put_back_orphans(struct bins *bins, size_t end) {
     }
 }
 
+static void *tick_depots(struct bins *bins) {
+    void *already_free = NULL;
+    /* Before the look, for who hands over behind it sets this again. */
+    atomic_store(&bins->depots, false);
+    for (unsigned c = 1; c < CLASSES; c++) {
+        struct bin *bin = &bins->bin[c];
+        if (counter_get(&bin->in_depot) > 0) {
+            void *bad = empty_depot(bins, c);
+            already_free = bad != NULL ? bad : already_free;
+        }
+        if (is_closed(bin)) { /* a bin that is not used is not written */
+            lock_acquire(&bin->lock);
+            set_closed(bin, false);
+            lock_release(&bin->lock);
+        }
+    }
+    return already_free;
+}
+
 /* A few slabs may be as empty as they like. */
 enum { THIN_FROM_SLABS = 16 };
 
@@ -395,6 +498,7 @@ size_t bins_tick(struct bins *bins, bool all) {
     size_t end = atomic_load_explicit(&bins->runs->space.map.end, memory_order_relaxed), bytes = 0;
     struct batch batch = {.slabs = 0, .count = 0};
     lock_acquire(&bins->ticking);
+    void *already_free = tick_depots(bins);
     if (!all)
         note_thin(bins);
     if (UNLIKELY(atomic_exchange(&bins->orphans, false)))
@@ -406,6 +510,7 @@ size_t bins_tick(struct bins *bins, bool all) {
     }
     bytes += give_back(bins, &batch);
     lock_release(&bins->ticking);
+    die_if_freed_twice(already_free);
     return bytes;
 }
 
@@ -451,6 +556,13 @@ void bins_check(struct bins *bins) {
                 slab_check(space, slab, &bins->divisors[c]);
                 VERIFY(*space_sparse(space, unit) == (slab->sparse ? c : 0));
             }
+        }
+        size_t in_depot = counter_get(&bin->in_depot);
+        VERIFY(in_depot <= bins->shape[c].depot_most);
+        for (size_t i = 0; i < in_depot; i++) {
+            const void *p = bins->depot[bins->shape[c].depot + i];
+            VERIFY(unit_kind_at(&space->map, p) == c && is_object_start(&bins->divisors[c], p));
+            VERIFY(!bin_holds(bins, c, p));
         }
         lock_release(&bin->lock);
     }

@@ -610,6 +610,96 @@ static void ticks_beside_work(void **state) {
     assert_false(bins_pending(&bins));
 }
 
+enum { DEPOT_CLASS = 4, HANDED = 48 };
+
+static size_t in_depot(void) {
+    return counter_get(&bins.bin[DEPOT_CLASS].in_depot);
+}
+
+static void hand_over(void *const *objects, size_t count) {
+    for (size_t i = 0; i < count; i += HANDED)
+        assert_null(bin_hand_over(&bins, DEPOT_CLASS, min_size(HANDED, count - i), objects + i));
+}
+
+static void take(void **objects, size_t count) {
+    for (size_t got = 0; got < count;)
+        got += bin_refill(&bins, DEPOT_CLASS, min_size(HANDED, count - got), objects + got);
+}
+
+static void what_is_handed_over_serves_first(void **state) {
+    (void)state;
+    enum { OBJECTS = 1000 };
+    static void *objects[OBJECTS];
+    void *again[HANDED];
+    take(objects, OBJECTS);
+    hand_over(objects, 3 * HANDED);
+    assert_int_equal(in_depot(), 3 * HANDED);
+    assert_int_equal(counter_get(&bins.bin[DEPOT_CLASS].allocated), OBJECTS - 3 * HANDED);
+    assert_false(bin_holds(&bins, DEPOT_CLASS, objects[0]));
+    assert_true(bins_pending(&bins));
+    bins_check(&bins);
+    for (size_t left = 3; left-- > 0;) {
+        take(again, HANDED);
+        assert_memory_equal(again, objects + left * HANDED, sizeof again);
+    }
+    assert_int_equal(in_depot(), 0);
+    assert_int_equal(counter_get(&bins.bin[DEPOT_CLASS].allocated), OBJECTS);
+
+    hand_over(objects, OBJECTS);
+    assert_int_equal(in_depot(), OBJECTS - OBJECTS % HANDED + (OBJECTS % HANDED >= 8 ? OBJECTS % HANDED : 0));
+    bins_tick(&bins, false); /* puts all of it back */
+    assert_int_equal(in_depot(), 0);
+    assert_false(bins_pending(&bins));
+    assert_int_equal(counter_get(&runs.used_units), 0);
+    bins_check(&bins);
+}
+
+static void a_depot_is_not_for_what_is_freed_for_good(void **state) {
+    (void)state;
+    enum { OBJECTS = 3000, FULL = 1024 / HANDED * HANDED };
+    static void *objects[OBJECTS];
+    void *const *next = objects;
+    assert_int_equal(class_bytes(DEPOT_CLASS), 64);
+    take(objects, OBJECTS);
+    assert_null(bin_hand_over(&bins, DEPOT_CLASS, 7, next)); /* by a thread that does little */
+    assert_int_equal(in_depot(), 0);
+    hand_over(next += 7, FULL);
+    assert_int_equal(in_depot(), FULL);
+    hand_over(next += FULL, HANDED); /* has no room */
+    assert_int_equal(in_depot(), 0);
+    assert_true(bin_holds(&bins, DEPOT_CLASS, objects[7]));
+    hand_over(next += HANDED, HANDED); /* is closed */
+    assert_int_equal(in_depot(), 0);
+    bins_tick(&bins, false);
+    hand_over(next += HANDED, HANDED);
+    assert_int_equal(in_depot(), HANDED);
+    hand_over(next += HANDED, FULL);
+    assert_int_equal(in_depot(), 0);
+
+    static void *more[OBJECTS];
+    size_t slabs = counter_get(&bins.bin[DEPOT_CLASS].slabs), taken = 0;
+    for (; counter_get(&bins.bin[DEPOT_CLASS].slabs) == slabs; taken += HANDED)
+        take(more + taken, HANDED);
+    hand_over(more, HANDED); /* the bin grows again */
+    assert_int_equal(in_depot(), HANDED);
+    next += FULL;
+    assert_null(flush(DEPOT_CLASS, (size_t)(objects + OBJECTS - next), next));
+    assert_null(flush(DEPOT_CLASS, taken - HANDED, more + HANDED));
+    bins_tick(&bins, false);
+    bins_check(&bins);
+    assert_int_equal(counter_get(&runs.used_units), 0);
+}
+
+static void a_depot_finds_double_frees(void **state) {
+    (void)state;
+    enum { OBJECTS = 1024 };
+    static void *objects[OBJECTS];
+    take(objects, OBJECTS);
+    void *twice = objects[1] = objects[0];
+    hand_over(objects, OBJECTS - HANDED);
+    assert_ptr_equal(bin_hand_over(&bins, DEPOT_CLASS, HANDED + 10, objects + OBJECTS - HANDED - 10), twice);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_class_fills_and_empties),
@@ -627,6 +717,9 @@ int main(void) {
         cmocka_unit_test(a_held_page_holds_its_slab),
         cmocka_unit_test(a_fork_leaves_nothing_held),
         cmocka_unit_test(ticks_beside_work),
+        cmocka_unit_test(what_is_handed_over_serves_first),
+        cmocka_unit_test(a_depot_is_not_for_what_is_freed_for_good),
+        cmocka_unit_test(a_depot_finds_double_frees), /* last: what it has broken stays so */
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
