@@ -1,9 +1,10 @@
 """Samples a workload's page and the memory of its processes together.
 
-Three rhythms keep the cost below 2 % of a CPU whatever the size of the heap. Every 20 ms the page and /proc/PID/statm are
-glanced at (every anonymous page counts there, also those under MADV_FREE), which is kept where memory is on its way; so a
-sample every 50 ms, which also has CPU time and faults, suffices else. smaps_rollup, where the kernel walks the page tables,
-is read as often as 0.4 % of a CPU allows. What the walk found to be shared between processes is taken off each sample.
+The cost stays below 2 % of a CPU whatever the size of the heap and the number of threads. Every 20 ms the page and
+/proc/PID/statm are glanced at (every anonymous page counts there, also those under MADV_FREE), which is kept where memory
+is on its way; so a sample every 50 ms, which also has CPU time and faults, suffices else. smaps_rollup, where the kernel
+walks the page tables, is read as often as 0.4 % of a CPU allows. What the walk found to be shared between processes is
+taken off each sample. All of it is paid from one budget: who has spent more looks again later, after 100 ms at the latest.
 """
 
 import time
@@ -13,6 +14,9 @@ from .proc import NO_ROLLUP, Tree
 
 LOOK_SECONDS = 0.02
 SAMPLE_SECONDS = 0.05
+LONGEST_SECONDS = 0.1
+BUDGET = 0.016  # of a CPU, for all that we do
+CREDIT_SECONDS = 0.25  # of it, for what only the beginning costs: the first phase is as short as that
 WORTH_KEEPING = 0.01  # of the greatest memory so far: a change between two samples that a straight line would hide
 WALK_SHARE = 0.004
 TRIES = 3  # for a sample that lies within one phase
@@ -59,13 +63,19 @@ class Sampler:
     def close(self):
         self._tree.close()
 
+    def _spent(self):
+        return time.thread_time() - self._cpu_before
+
     def cpu_share(self):
         """Of one CPU, what we have used since we began."""
-        return (time.thread_time() - self._cpu_before) / max(1e-9, time.monotonic() - self._started)
+        return self._spent() / max(1e-9, time.monotonic() - self._started)
 
     def pause(self):
         """Seconds until the next look. To wake up costs most of it: in silence nothing is fast."""
-        return self._interval if self.state.phase_name.startswith("silent") else LOOK_SECONDS
+        shortest = self._interval if self.state.phase_name.startswith("silent") else LOOK_SECONDS
+        earned = time.monotonic() - self._started + CREDIT_SECONDS
+        until_paid = self._spent() / BUDGET - earned
+        return max(shortest, min(until_paid, max(self._interval, LONGEST_SECONDS)))
 
     def look(self):
         """Takes what is due."""

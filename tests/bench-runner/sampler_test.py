@@ -9,6 +9,7 @@ import unittest.mock
 
 import support
 from runner import page, proc
+from runner import sampler as sampler_module
 from runner.sampler import Sampler
 
 SIZES = (
@@ -153,11 +154,64 @@ class Glance(unittest.TestCase):
         self.assertEqual(self.looks([1000, 1000, 1001, 1500, 1500]), [1000, 1001, 1500])
 
 
+class Budget(unittest.TestCase):
+    """The pauses between looks that cost so much, with clocks of our own."""
+
+    def pauses(self, cost, seconds=10, beginning=0.003, phase="peak"):
+        """(of each look, share of a CPU); the first look costs more by its beginning."""
+        now = used = 0.0
+        clocks = unittest.mock.Mock(monotonic=lambda: now, thread_time=lambda: used)
+        with tempfile.TemporaryDirectory() as directory, page.Page(os.path.join(directory, "page")) as shared:
+            with unittest.mock.patch.object(sampler_module, "time", clocks):
+                sampler = Sampler(shared, os.getpid(), now)
+                self.addCleanup(sampler.close)
+                sampler.state = sampler.state._replace(phase_name=phase)
+                used, found = beginning, []
+                while now < seconds:
+                    used += cost
+                    found.append(sampler.pause())
+                    now += found[-1]
+                return found, sampler.cpu_share()
+
+    def test_what_it_can_afford_is_not_slowed(self):
+        pauses, share = self.pauses(0.0003)
+        self.assertEqual(set(pauses), {sampler_module.LOOK_SECONDS})
+        self.assertLess(share, 0.016)
+
+    def test_dear_looks_become_rarer(self):
+        for cost in (0.0005, 0.001, 0.0016):  # seconds a look, as with thousands of threads
+            pauses, share = self.pauses(cost)
+            self.assertTrue(0.0155 < share < 0.0175, (cost, share))
+            self.assertLessEqual(max(pauses), sampler_module.LONGEST_SECONDS)
+
+    def test_ten_a_second_at_any_cost(self):
+        self.assertEqual(set(self.pauses(0.02)[0]), {sampler_module.LONGEST_SECONDS})
+
+    def test_the_beginning_is_not_paid_for_at_once(self):
+        """Of the first phase, in which there is little time, as much is seen as of others."""
+        self.assertEqual(set(self.pauses(0.0003, seconds=0.2)[0]), {sampler_module.LOOK_SECONDS})
+
+    def test_silence_is_sampled_and_no_more(self):
+        self.assertEqual(set(self.pauses(0.0003, phase="silent")[0]), {sampler_module.SAMPLE_SECONDS})
+
+
 class Cost(unittest.TestCase):
+    def below_two_percent(self, runs):
+        self.assertTrue(runs)
+        for run in runs:
+            self.assertLess(run["sampler_cpu_share"], 0.02, (run["workload"], run["allocator"]))
+
     def test_below_two_percent(self):
         _, known = support.known_answers()
-        shares = sorted(run["sampler_cpu_share"] for run in known["runs"] if run["workload"] == "burst")
-        self.assertLess(shares[len(shares) // 2], 0.02, shares)
+        self.below_two_percent(known["runs"])
+
+    def test_below_two_percent_of_many_threads(self):
+        """The kernel adds up the CPU time of all of them for each sample."""
+        done = support.bake_off("threads", "idle-threads", "glibc", "--repeats", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        runs = support.results("threads")["runs"]
+        self.assertGreater(max(runs[0]["samples"]["threads"]), 200)
+        self.below_two_percent(runs)
 
     def test_ten_a_second(self):
         _, known = support.known_answers()
