@@ -119,13 +119,13 @@ def matrix(whole, parts, names):
             f"<small>{escape(workload['summary'])}</small></th><td class='take'>{take(found)}</td>{''.join(cells)}</tr>"
         )
     return (
-        f"<div class='scroll'><table class='matrix'><thead><tr><th>Workload</th><th>Take</th>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
         "<p class='note'>Large: mean resident memory, times the least of the row; the stronger the colour, the "
         "more. Small: CPU time, times the "
         f"least. Framed: the one to take, least memory among those within {CPU_ALLOWANCE - 1:.0%} of the least CPU "
         "time, as far as the spread of the runs can tell. "
         "<em class='climbs'>climbs</em>: memory rises from cycle to cycle though the work does not.</p>"
+        f"<div class='scroll'><table class='matrix'><thead><tr><th>Workload</th><th>Take</th>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -272,19 +272,23 @@ def micro_section(whole, names):
     head = "".join(f"<th>{chip(name)}</th>" for name in names)
     body = []
     for benchmark, found in whole["micro"].items():
+        # The loop alone, and what one alone can do, are nobody's win or loss.
+        is_contest = len(found) > 1 and not benchmark.startswith("overhead/")
         least = min(found.values())
         cells = []
         for name in names:
             value = found.get(name)
-            cells.append(
-                "<td>–</td>"
-                if value is None
-                else f"<td class='m{shade(value / least)}'>{plain(value, 1)}<small>{times(value / least)}</small></td>"
-            )
+            if value is None:
+                cells.append("<td class='none'>–</td>")
+            elif is_contest:
+                ratio = value / least
+                cells.append(f"<td class='m{shade(ratio)}'>{plain(value, 1)}<small>{times(ratio)}</small></td>")
+            else:
+                cells.append(f"<td>{plain(value, 1)}</td>")
         body.append(f"<tr><th>{escape(benchmark)}</th>{''.join(cells)}</tr>")
     return (
         "<section><h2 id='micro'>Micro benchmarks</h2><p class='lead'>Nanoseconds of CPU time a round, below it "
-        "times the least of the row.</p>"
+        "times the least of the row. overhead/…: the loop without a call, part of the row of that name.</p>"
         f"<div class='scroll'><table class='matrix micro'><thead><tr><th></th>{head}</tr></thead><tbody>"
         f"{''.join(body)}</tbody></table></div></section>"
     )
