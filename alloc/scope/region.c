@@ -36,7 +36,7 @@ void regions_init(struct regions *regions, struct runs *runs) {
         (struct shape){.bytes = (uint32_t)max_size(UNIT_BYTES, page), .shift = NARROW_SHIFT};
     regions->shape[REGION_MIDDLE] = regions->shape[REGION_NARROW];
     regions->shape[REGION_WIDE] =
-        (struct shape){.bytes = (uint32_t)max_size(4 * UNIT_BYTES, page), .shift = WIDE_SHIFT};
+        (struct shape){.bytes = (uint32_t)max_size(UNIT_BYTES, page), .shift = WIDE_SHIFT};
     regions->narrow_mask = ~((uintptr_t)regions->shape[REGION_NARROW].bytes / UNIT_BYTES * UNIT_META_BYTES - 1);
     for (size_t s = 0; s < REGION_SHAPES; s++) {
         struct shape *shape = &regions->shape[s];

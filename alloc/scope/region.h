@@ -15,9 +15,9 @@ enum { REGION_NARROW, REGION_MIDDLE, REGION_WIDE, REGION_SHAPES };
 
 enum {
     NARROW_SHIFT = 4,  /* granules of 16 bytes, in regions of a unit or a page */
-    WIDE_SHIFT = 6,    /* granules of 64 bytes, in regions of four units */
+    WIDE_SHIFT = 6,    /* granules of 64 bytes, in regions of a unit or a page */
     NARROW_MAX = 1024, /* larger objects go to wide regions, unless the open hole has room */
-    WIDE_MAX = 16 << 10,
+    WIDE_MAX = 8 << 10,
     REGION_LEVELS = 8,
 };
 

@@ -434,7 +434,7 @@ static void limits_growth(void **state) {
     scope = enter_new("wide growth", 20000);
     wide = neap_malloc(2000);
     small = neap_malloc(16);
-    assert_ptr_equal(neap_realloc(wide, 14000), wide);
+    assert_ptr_equal(neap_realloc(wide, 8000), wide);
     fill_up(scope, 20000);
     neap_free(small);
     neap_free(wide);
@@ -445,7 +445,7 @@ static void limits_growth(void **state) {
     small = neap_malloc(16);
     for (size_t i = 0; i < 15; i++)
         assert_non_null(p[i] = neap_malloc(1000));
-    assert_null(neap_realloc(wide, 14000));
+    assert_null(neap_realloc(wide, 8000));
     neap_free(small);
     for (size_t i = 0; i < 15; i++)
         neap_free(p[i]);
