@@ -316,7 +316,7 @@ static struct os_range inside(const struct runs *runs, const struct space_array 
     size_t page = runs->space.page, first = run_first(run), last = run->last;
     size_t from = max_size(align_up((first + 1) * element, page), align_down((unit - 1) * element, page));
     size_t to = min_size(align_down(last * element, page), align_up((unit + units + 1) * element, page));
-    to = min_size(to, array->mapped); /* marks may be there for less */
+    to = min_size(to, array->mapped); /* marks and parts may be there for less */
     return (struct os_range){.addr = array->base + from, .bytes = to > from ? to - from : 0};
 }
 
@@ -324,7 +324,7 @@ static struct os_range inside(const struct runs *runs, const struct space_array 
  * Returns how many units went. */
 static size_t give_back(struct runs *runs, struct batch *batch) {
     bool unmap = atomic_load_explicit(&runs->unmap, memory_order_relaxed);
-    struct os_range ranges[3 * BATCH_RUNS];
+    struct os_range ranges[4 * BATCH_RUNS];
     enum run_state state[BATCH_RUNS];
     size_t count = 0, purged = 0;
     lock_release(&runs->lock);
@@ -360,6 +360,8 @@ static size_t give_back(struct runs *runs, struct batch *batch) {
         ranges[count++] = inside(runs, &runs->space.bits, UNIT_BITS_BYTES, run, unit, units);
         count -= ranges[count - 1].bytes == 0;
         ranges[count++] = inside(runs, &runs->space.marks, UNIT_MARKS_BYTES, run, unit, units);
+        count -= ranges[count - 1].bytes == 0;
+        ranges[count++] = inside(runs, &runs->space.parts, UNIT_PARTS * PART_META_BYTES, run, unit, units);
         count -= ranges[count - 1].bytes == 0;
     }
     os_purge_ranges(ranges, count);

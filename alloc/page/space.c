@@ -31,12 +31,13 @@ static const struct window {
 
 /* Each array has its own stretch of addresses in front of the heap, sized by the window. */
 static void place(struct space *space, uintptr_t start, size_t units) {
-    struct space_array *arrays[] = {&space->kinds,   &space->moved,     &space->sparse,   &space->metas,
-                                    &space->bits,    &space->marks,     &space->caches,   &space->scopes,
-                                    &space->recents, &space->survivors, &space->stretches};
+    struct space_array *arrays[] = {&space->kinds,  &space->moved,   &space->sparse,    &space->metas,
+                                    &space->bits,   &space->marks,   &space->parts,     &space->caches,
+                                    &space->scopes, &space->recents, &space->survivors, &space->stretches};
     size_t metas = units * UNIT_META_BYTES, bits = units * UNIT_BITS_BYTES, marks = (units + 1) * UNIT_MARKS_BYTES;
+    size_t parts = units * UNIT_PARTS * PART_META_BYTES;
     size_t bytes[] = {
-        units, units, units, metas, bits, marks, metas, metas, metas, SURVIVORS_BYTES, units / HUGE_UNITS};
+        units, units, units, metas, bits, marks, parts, metas, metas, metas, SURVIVORS_BYTES, units / HUGE_UNITS};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         *arrays[i] = (struct space_array){.base = start, .mapped = 0};
         start = align_up(start + bytes[i], 4 * MIB);
@@ -79,7 +80,7 @@ bool space_init(struct space *space, size_t page) {
         const struct window *window = &windows[w];
         for (int attempt = 0; attempt < 32; attempt++) {
             uintptr_t start = window->low + align_down(random % window->span, 4 * MIB);
-            /* All arrays together take less than a 16th of what they describe. */
+            /* All arrays together take less than a 12th of what they describe. */
             place(space, start, window->bytes / UNIT_BYTES);
             enum os_result result = reach_all(space, 1);
             if (result == OS_OK) {
@@ -150,7 +151,8 @@ void *space_survivors(struct space *space) {
 }
 
 bool space_map_marks(struct space *space, size_t units) {
-    return reach(&space->marks, (units + 1) * UNIT_MARKS_BYTES, space->page) == OS_OK;
+    return reach(&space->marks, (units + 1) * UNIT_MARKS_BYTES, space->page) == OS_OK &&
+           reach(&space->parts, units * UNIT_PARTS * PART_META_BYTES, space->page) == OS_OK;
 }
 
 bool space_map_stretches(struct space *space, size_t units) {
@@ -162,6 +164,6 @@ bool space_map_stretches(struct space *space, size_t units) {
 
 size_t space_metadata_bytes(const struct space *space) {
     return space->kinds.mapped + space->moved.mapped + space->sparse.mapped + space->metas.mapped +
-           space->bits.mapped + space->marks.mapped + space->caches.mapped + space->scopes.mapped +
-           space->recents.mapped + space->survivors.mapped + space->stretches.mapped;
+           space->bits.mapped + space->marks.mapped + space->parts.mapped + space->caches.mapped +
+           space->scopes.mapped + space->recents.mapped + space->survivors.mapped + space->stretches.mapped;
 }

@@ -15,11 +15,14 @@ enum {
     UNIT_META_BYTES = 64,                  /* per unit: struct run, struct slab or struct large */
     UNIT_BITS_BYTES = UNIT_BYTES / 16 / 8, /* per unit: a bit for each 16 bytes */
     UNIT_MARKS_BYTES = UNIT_BYTES / 32,    /* per unit: four bits for each 16 bytes; of regions only */
-    CACHE_BYTES = 4 * 4096,                /* per thread cache */
-    SCOPE_BYTES = 384,                     /* per scope */
-    HUGE_UNITS = 128,                      /* that one huge page can hold */
-    RECENT_BYTES = 4096,                   /* per thread that enters scopes */
-    SURVIVORS_BYTES = 12 << 20,            /* of tables of survivors, where they are wanted */
+    PART_SHIFT = 12,                       /* the least region is so large, */
+    UNIT_PARTS = UNIT_BYTES >> PART_SHIFT,
+    PART_META_BYTES = 64,       /* per part: struct region */
+    CACHE_BYTES = 4 * 4096,     /* per thread cache */
+    SCOPE_BYTES = 384,          /* per scope */
+    HUGE_UNITS = 128,           /* that one huge page can hold */
+    RECENT_BYTES = 4096,        /* per thread that enters scopes */
+    SURVIVORS_BYTES = 12 << 20, /* of tables of survivors, where they are wanted */
 };
 
 /* An array that is mapped from its start as far as it is needed. */
@@ -33,7 +36,8 @@ struct space {
     size_t capacity; /* units in the window */
     size_t page;     /* bytes of a page: the system's, or more in tests */
     size_t granule;  /* units that runs are multiples of: one, or those of a page where a page is larger */
-    struct space_array kinds, moved, sparse, metas, bits, marks, caches, scopes, recents, survivors, stretches;
+    struct space_array kinds, moved, sparse, metas, bits, marks, parts, caches, scopes, recents, survivors,
+        stretches;
     counter huge_end; /* units below this have a space_stretch */
 };
 
@@ -57,7 +61,8 @@ void *space_recent(struct space *space, size_t number);
 /* The tables of survivors, which are mapped when this is first called; NULL where the system refuses. */
 void *space_survivors(struct space *space);
 
-/* Sees to it that space_marks can be used for all units below `units`, and those of the next be read. */
+/* Sees to it that space_marks and space_part can be used for all units below `units`, and the marks of the next be
+ * read. */
 bool space_map_marks(struct space *space, size_t units);
 
 /* Sees to it that space_stretch can be used for all units below `units`. False where the system refuses. */
@@ -77,6 +82,15 @@ static inline uint64_t *space_bits(const struct space *space, size_t unit) {
 
 static inline void *space_marks(const struct space *space, size_t unit) {
     return (void *)(space->marks.base + unit * UNIT_MARKS_BYTES);
+}
+
+/* The metadata of a part of a unit; parts are numbered through all units. */
+static inline void *space_part(const struct space *space, size_t part) {
+    return (void *)(space->parts.base + part * PART_META_BYTES);
+}
+
+static inline size_t space_number_of_part(const struct space *space, const void *meta) {
+    return ((uintptr_t)meta - space->parts.base) / PART_META_BYTES;
 }
 
 /* A byte a unit: whether pages were moved into it. The kernel cannot merge its mapping with its neighbours', until

@@ -10,7 +10,8 @@
  * other.
  *
  * Invariants: the first granule of a region starts a segment; a region without an owner that has room is on the
- * list of its level, one without objects in the stock or given back; kinds change under the lock. */
+ * list of its level, one without objects in the stock or given back; kinds change under the lock; what is stocked
+ * and whose pages nobody returns is on the list of the stock. */
 #include "scope/region.h"
 
 #include "base/check.h"
@@ -33,11 +34,11 @@ void regions_init(struct regions *regions, struct runs *runs) {
     lock_init(&regions->lock, RANK_SCOPES);
     list_init(&regions->all);
     regions->shape[REGION_NARROW] =
-        (struct shape){.bytes = (uint32_t)max_size(UNIT_BYTES, page), .shift = NARROW_SHIFT};
+        (struct shape){.bytes = (uint32_t)max_size(1 << PART_SHIFT, page), .shift = NARROW_SHIFT};
     regions->shape[REGION_MIDDLE] = regions->shape[REGION_NARROW];
     regions->shape[REGION_WIDE] =
         (struct shape){.bytes = (uint32_t)max_size(UNIT_BYTES, page), .shift = WIDE_SHIFT};
-    regions->narrow_mask = ~((uintptr_t)regions->shape[REGION_NARROW].bytes / UNIT_BYTES * UNIT_META_BYTES - 1);
+    regions->narrow_mask = ~((uintptr_t)(regions->shape[REGION_NARROW].bytes >> PART_SHIFT) * PART_META_BYTES - 1);
     for (size_t s = 0; s < REGION_SHAPES; s++) {
         struct shape *shape = &regions->shape[s];
         shape->mask = shape->bytes - 1;
@@ -58,6 +59,33 @@ static bool is_stocked(const struct region *region) {
 
 static void set_stocked(struct region *region, bool stocked) {
     atomic_store_explicit(&region->stocked, stocked, memory_order_relaxed);
+}
+
+/* The first region of the block that this one lies in. */
+static struct region *first_of_block(const struct regions *regions, const struct region *region) {
+    const struct space *space = &regions->runs->space;
+    return space_part(space, align_down(space_number_of_part(space, region), UNIT_PARTS));
+}
+
+/* The next one there, or NULL. */
+static struct region *next_of_block(const struct regions *regions, const struct region *region) {
+    const struct space *space = &regions->runs->space;
+    size_t next = space_number_of_part(space, region) + (shape_of(regions, region)->bytes >> PART_SHIFT);
+    return next % UNIT_PARTS != 0 ? space_part(space, next) : NULL;
+}
+
+static size_t block_unit(const struct regions *regions, const struct region *region) {
+    return space_number_of_part(&regions->runs->space, region) / UNIT_PARTS;
+}
+
+static size_t block_units(const struct regions *regions, const struct region *region) {
+    return max_size(shape_of(regions, region)->bytes >> UNIT_SHIFT, 1);
+}
+
+static void set_kind(const struct regions *regions, const struct region *region, unsigned kind) {
+    uint8_t *kinds = &regions->runs->space.map.kind[block_unit(regions, region)];
+    for (size_t i = 0; i < block_units(regions, region); i++)
+        __atomic_store_n(&kinds[i], (uint8_t)kind, __ATOMIC_RELEASE);
 }
 
 static bool is_empty(const struct regions *regions, const struct region *region) {
@@ -124,18 +152,36 @@ enum region_answer region_free_remote(struct regions *regions, struct region *re
 
 /* --- regions without an owner ---------------------------------------------------------------------------- */
 
-/* Takes an empty region, which is on no list, out of the regions. The caller holds the lock. */
+/* Whether all others of its block are in the stock, and where that is asked for, without a page that may be
+ * resident. The caller holds the lock. */
+static bool others_are_stocked(const struct regions *regions, const struct region *region, bool clean) {
+    for (const struct region *r = first_of_block(regions, region); r != NULL; r = next_of_block(regions, r))
+        if (r != region && (!is_stocked(r) || r->purger != 0 || (clean && r->dirty != 0)))
+            return false;
+    return true;
+}
+
+/* Takes a block out of the regions: an empty region that is on no list, and others that are in the stock. The
+ * caller holds the lock. */
 static void expel(struct regions *regions, struct region *region, struct list *excess) {
-    const struct space *space = &regions->runs->space;
-    size_t units = shape_of(regions, region)->bytes >> UNIT_SHIFT;
-    for (size_t i = 0; i < units; i++)
-        __atomic_store_n(&space->map.kind[space_unit_of_meta(space, region) + i], (uint8_t)UNIT_LARGE_BODY,
-                         __ATOMIC_RELAXED);
-    bits_set(&region_stripes(regions, region)->start, 0); /* see is_there */
-    list_remove(&region->all);
-    counter_sub(&regions->count, 1);
-    counter_sub(&regions->units, units);
-    list_push_back(excess, &region->link);
+    struct region *first = first_of_block(regions, region);
+    set_kind(regions, first, UNIT_LARGE_BODY);
+    for (struct region *r = first; r != NULL; r = next_of_block(regions, r)) {
+        bits_set(&region_stripes(regions, r)->start, 0); /* see is_there */
+        list_remove(&r->all);
+        list_remove(&r->link);
+        first->dirty |= r->dirty;
+        counter_sub(&regions->count, 1);
+        counter_sub(&regions->stocked[r->shape], r != region);
+    }
+    counter_sub(&regions->units, block_units(regions, first));
+    list_push_back(excess, &first->link);
+}
+
+/* Puts a stocked region on the list of the stock, from where it is taken last. The caller holds the lock. */
+static void restock(struct regions *regions, struct region *region) {
+    list_push_back(&regions->stock[region->shape], &region->link);
+    counter_add(&regions->stocked[region->shape], 1);
 }
 
 /* Keeps an empty region, or not. The caller holds the lock. */
@@ -144,7 +190,8 @@ static void stock(struct regions *regions, struct region *region, struct list *e
     list_remove(&region->link);
     set_stocked(region, true);
     region->idle = 0;
-    if ((counter_get(stocked) + 1) * shape_of(regions, region)->bytes > STOCK_BYTES) {
+    bool is_full = (counter_get(stocked) + 1) * shape_of(regions, region)->bytes > STOCK_BYTES;
+    if (is_full && others_are_stocked(regions, region, false)) {
         expel(regions, region, excess);
         return;
     }
@@ -215,15 +262,14 @@ void region_clear(struct regions *regions, struct region *region, struct list *e
 }
 
 void region_give_back(struct regions *regions, struct list *excess) {
-    const struct space *space = &regions->runs->space;
     while (!list_empty(excess)) {
         struct region *region = LIST_ENTRY(excess->next, struct region, link);
-        size_t unit = space_unit_of_meta(space, region), units = shape_of(regions, region)->bytes >> UNIT_SHIFT;
+        size_t unit = block_unit(regions, region), units = block_units(regions, region);
         bool dirty = region->dirty != 0;
         list_remove(&region->link);
         while (!list_empty(excess)) { /* what lies side by side goes as one */
             struct region *next = LIST_ENTRY(excess->next, struct region, link);
-            size_t at = space_unit_of_meta(space, next), more = shape_of(regions, next)->bytes >> UNIT_SHIFT;
+            size_t at = block_unit(regions, next), more = block_units(regions, next);
             if ((next->dirty != 0) != dirty || (at != unit + units && at + more != unit))
                 break;
             list_remove(&next->link);
@@ -306,10 +352,10 @@ static void adopt(struct regions *regions, struct region *region, uint64_t owner
     atomic_store_explicit(&region->owner, owner, memory_order_relaxed);
 }
 
-/* A region of units from the runs, which nobody knows of yet. */
+/* The first region of a block from the runs, which nobody knows of yet. */
 static struct region *make(struct regions *regions, unsigned shape) {
     struct space *space = &regions->runs->space;
-    size_t units = regions->shape[shape].bytes >> UNIT_SHIFT;
+    size_t units = max_size(regions->shape[shape].bytes >> UNIT_SHIFT, 1);
     size_t used_end = counter_get(&regions->runs->used_end);
     bool zeroed;
     size_t unit = run_alloc(
@@ -323,13 +369,30 @@ static struct region *make(struct regions *regions, unsigned shape) {
         run_free(regions->runs, unit, units, zeroed ? RUN_CLEAN : RUN_DIRTY);
         return NULL;
     }
-    struct region *region = space_meta(space, unit);
-    *region = (struct region){.shape = (uint8_t)shape, .stocked = true};
-    list_init(&region->link);
-    list_init(&region->all);
-    region->dirty = zeroed ? 0 : all_pages(regions, region);
-    region->returned = zeroed && unit < used_end ? all_pages(regions, region) : 0;
-    return region;
+    struct region *first = space_part(space, unit * UNIT_PARTS);
+    first->shape = (uint8_t)shape; /* next_of_block looks at it */
+    for (struct region *region = first; region != NULL; region = next_of_block(regions, region)) {
+        *region = (struct region){.shape = (uint8_t)shape, .stocked = true};
+        list_init(&region->link);
+        list_init(&region->all);
+        region->dirty = zeroed ? 0 : all_pages(regions, region);
+        region->returned = zeroed && unit < used_end ? all_pages(regions, region) : 0;
+    }
+    return first;
+}
+
+/* Makes a block known: its first region is the caller's, the others go into the stock. The caller holds the lock.
+ */
+static void publish(struct regions *regions, struct region *first) {
+    for (struct region *region = first; region != NULL; region = next_of_block(regions, region)) {
+        list_push_back(&regions->all, &region->all);
+        counter_add(&regions->count, 1);
+        marks_wipe(shape_of(regions, region), region_stripes(regions, region));
+        if (region != first)
+            restock(regions, region);
+    }
+    counter_add(&regions->units, block_units(regions, first));
+    set_kind(regions, first, (unsigned)UNIT_REGION + first->shape);
 }
 
 struct region *region_acquire(struct regions *regions, unsigned shape, size_t granules, uint64_t owner,
@@ -347,14 +410,7 @@ struct region *region_acquire(struct regions *regions, unsigned shape, size_t gr
         if (region == NULL)
             return NULL;
         lock_acquire(&regions->lock);
-        const struct space *space = &regions->runs->space;
-        size_t units = regions->shape[shape].bytes >> UNIT_SHIFT, unit = space_unit_of_meta(space, region);
-        list_push_back(&regions->all, &region->all);
-        counter_add(&regions->count, 1);
-        counter_add(&regions->units, units);
-        marks_wipe(shape_of(regions, region), region_stripes(regions, region));
-        for (size_t i = 0; i < units; i++)
-            __atomic_store_n(&space->map.kind[unit + i], (uint8_t)(UNIT_REGION + shape), __ATOMIC_RELEASE);
+        publish(regions, region);
     }
     adopt(regions, region, owner, mine);
     lock_release(&regions->lock);
@@ -399,7 +455,8 @@ static void add(const struct regions *regions, struct batch *batch, struct regio
 }
 
 /* What one tick does with one region. Returns the pages to be returned; it is then marked as being purged. An
- * empty region without an owner goes to the runs, once all that is dirty of it is ripe. One with an owner stays:
+ * empty region without an owner is purged once all that is dirty of it is ripe, and goes to the runs when all of
+ * its block is so. One with an owner stays:
  * what the owner's thread knows of its last objects (recent_push_again) holds while nobody else has their place.
  */
 static uint16_t visit(struct regions *regions, struct region *region, bool all, struct list *excess) {
@@ -415,6 +472,14 @@ static uint16_t visit(struct regions *regions, struct region *region, bool all, 
         regions_set_pending(regions);
     if (!leaves && (empty || ripe == 0))
         return 0;
+    if (ripe == 0 && !others_are_stocked(regions, region, true)) {
+        if (!is_stocked(region)) {
+            list_remove(&region->link);
+            set_stocked(region, true);
+            restock(regions, region);
+        }
+        return 0;
+    }
     if (is_stocked(region))
         counter_sub(&regions->stocked[region->shape], 1);
     if (leaves)
@@ -445,8 +510,10 @@ static size_t finish(struct regions *regions, struct batch *batch) {
         region->returned = (uint16_t)(region->returned | gone);
         region->purger = 0;
         pages += popcount(gone);
-        if (is_stocked(region))
+        if (is_stocked(region) && others_are_stocked(regions, region, true))
             expel(regions, region, &excess);
+        else if (is_stocked(region))
+            restock(regions, region);
         else if (atomic_load_explicit(&region->owner, memory_order_relaxed) == 0)
             enlist(regions, region, &excess);
     }
@@ -494,8 +561,7 @@ void regions_after_fork(struct regions *regions) {
             continue;
         region->purger = 0;
         if (is_stocked(region)) {
-            list_push_front(&regions->stock[region->shape], &region->link);
-            counter_add(&regions->stocked[region->shape], 1);
+            restock(regions, region);
         } else if (atomic_load_explicit(&region->owner, memory_order_relaxed) == 0) {
             size_t longest;
             level_of(regions, region, &longest); /* it may be empty: the next tick finds it */
@@ -546,7 +612,7 @@ void regions_check(struct regions *regions) {
             VERIFY(unit_kind_at(&space->map, base + at) == (unsigned)UNIT_REGION + region->shape);
         VERIFY((uintptr_t)base % shape_of(regions, region)->bytes == 0);
         check_region(regions, region);
-        units += shape_of(regions, region)->bytes >> UNIT_SHIFT;
+        units += first_of_block(regions, region) == region ? block_units(regions, region) : 0;
     }
     VERIFY(units == regions->units && count == regions->count);
     for (size_t s = 0; s < REGION_SHAPES; s++) {

@@ -1,5 +1,6 @@
-/* Regions: runs of units that scopes fill with objects of mixed sizes, one behind the other (marks.h), and the
- * common pool of those that no scope has. */
+/* Regions: stretches of the heap that scopes fill with objects of mixed sizes, one behind the other (marks.h), and
+ * the common pool of those that no scope has. A region is a page or a unit; where it is less than a unit, all in a
+ * unit have one shape, and leave it together: a block. */
 #ifndef NEAP_SCOPE_REGION_H
 #define NEAP_SCOPE_REGION_H
 
@@ -14,7 +15,7 @@
 enum { REGION_NARROW, REGION_MIDDLE, REGION_WIDE, REGION_SHAPES };
 
 enum {
-    NARROW_SHIFT = 4,  /* granules of 16 bytes, in regions of a unit or a page */
+    NARROW_SHIFT = 4,  /* granules of 16 bytes, in regions of 4 KiB or a page */
     WIDE_SHIFT = 6,    /* granules of 64 bytes, in regions of a unit or a page */
     NARROW_MAX = 1024, /* larger objects go to wide regions, unless the open hole has room */
     WIDE_MAX = 8 << 10,
@@ -24,7 +25,7 @@ enum {
 _Static_assert(sizeof(struct stripe) * (UNIT_BYTES >> NARROW_SHIFT) / STRIPE_GRANULES == UNIT_MARKS_BYTES,
                "the marks of a unit are its stripes");
 
-/* In the metadata of its first unit. Written under the lock of the regions. */
+/* In the metadata of its first part. Written under the lock of the regions. */
 struct region {
     struct list link;       /* of its owner, or of those that can be filled; else none */
     struct list all;        /* of all regions */
@@ -40,19 +41,19 @@ struct region {
     bool shared;          /* its owner got it with survivors of others */
     _Atomic bool stocked; /* holds no object: for the next scope, or on its way to the runs */
 };
-_Static_assert(sizeof(struct region) <= UNIT_META_BYTES, "a region's metadata fits its first unit's");
+_Static_assert(sizeof(struct region) <= PART_META_BYTES, "a region's metadata fits its first part's");
 
 struct regions {
     struct runs *runs;
     struct lock lock; /* of the lists, here and in scopes */
     struct shape shape[REGION_SHAPES];
-    uintptr_t narrow_mask; /* bits of where the metadata of a narrow region lies among that of all units */
+    uintptr_t narrow_mask; /* bits of where the metadata of a narrow region lies among that of all parts */
     struct list partial[REGION_SHAPES][REGION_LEVELS]; /* with survivors, and level / 8 of them free */
     struct list stock[REGION_SHAPES];                  /* without */
     counter stocked[REGION_SHAPES];
     struct list all;      /* in the order in which ticks visit them */
     counter count;        /* of them */
-    counter units;        /* in them */
+    counter units;        /* that they lie in */
     _Atomic bool pending; /* something may be free since the last tick */
 };
 
@@ -69,25 +70,28 @@ static inline bool unit_kind_is_narrow(unsigned kind) {
 
 /* The region of that kind which p points into. */
 static inline struct region *region_of(const struct regions *regions, unsigned kind, const void *p) {
+    const struct space *space = &regions->runs->space;
     uintptr_t start = (uintptr_t)p & ~(uintptr_t)regions->shape[kind - UNIT_REGION].mask;
-    return space_meta(&regions->runs->space, unit_of(&regions->runs->space.map, (void *)start));
+    return space_part(space, (start - space->map.base) >> PART_SHIFT);
 }
 
 static inline char *region_base(const struct regions *regions, const struct region *region) {
     const struct space *space = &regions->runs->space;
-    return (char *)unit_address(&space->map, space_unit_of_meta(space, region));
+    return (char *)(space->map.base + (space_number_of_part(space, region) << PART_SHIFT));
 }
 
 static inline struct stripe *region_stripes(const struct regions *regions, const struct region *region) {
     const struct space *space = &regions->runs->space;
-    return space_marks(space, space_unit_of_meta(space, region));
+    size_t part = space_number_of_part(space, region);
+    return (struct stripe *)((char *)space_marks(space, 0) + part * (UNIT_MARKS_BYTES / UNIT_PARTS));
 }
 
 /* The same for a narrow or middle one, quickly. */
 static inline struct region *region_narrow(const struct regions *regions, const struct space *space,
                                            const void *p) {
     uintptr_t at = (uintptr_t)p - space->map.base;
-    return (struct region *)(space->metas.base + (at / (UNIT_BYTES / UNIT_META_BYTES) & regions->narrow_mask));
+    return (struct region *)(space->parts.base +
+                             (at / ((1 << PART_SHIFT) / PART_META_BYTES) & regions->narrow_mask));
 }
 
 enum region_answer { OBJECT_LIVE, OBJECT_DEAD, OBJECT_NONE, OBJECT_INSIDE };
