@@ -105,36 +105,6 @@ struct load region_load(const struct regions *regions, const struct region *regi
 
 /* --- objects --------------------------------------------------------------------------------------------- */
 
-static size_t granule_at(const struct regions *regions, unsigned kind, const void *p) {
-    const struct shape *shape = &regions->shape[kind - UNIT_REGION];
-    return ((uintptr_t)p & shape->mask) >> shape->shift;
-}
-
-enum region_answer region_look(const struct regions *regions, unsigned kind, const void *p) {
-    const struct region *region = region_of(regions, kind, p);
-    const struct shape *shape = &regions->shape[kind - UNIT_REGION];
-    const struct stripe *stripes = region_stripes(regions, region);
-    size_t granule = granule_at(regions, kind, p);
-    uint64_t bit = granule_bit(granule);
-    const struct stripe *stripe = &stripes[granule / STRIPE_GRANULES];
-    bool starts = (bits_get(&stripe->start) & bit) != 0 && ((uintptr_t)p & (((size_t)1 << shape->shift) - 1)) == 0;
-    if (UNLIKELY(is_stocked(region)))
-        return starts ? OBJECT_DEAD : OBJECT_NONE;
-    if (LIKELY(starts))
-        return (marks_live(stripe) & bit) != 0 ? OBJECT_LIVE : OBJECT_DEAD;
-    size_t at = granule + 1; /* what starts last before: */
-    while (at > 0 && (bits_get(&stripes[(at - 1) / STRIPE_GRANULES].start) & granule_bit(at - 1)) == 0)
-        at--;
-    bool inside = at > 0 && (marks_live(&stripes[(at - 1) / STRIPE_GRANULES]) & granule_bit(at - 1)) != 0;
-    return inside ? OBJECT_INSIDE : OBJECT_NONE;
-}
-
-size_t region_usable(const struct regions *regions, unsigned kind, const void *p) {
-    const struct shape *shape = &regions->shape[kind - UNIT_REGION];
-    const struct stripe *stripes = region_stripes(regions, region_of(regions, kind, p));
-    return marks_length(shape, stripes, granule_at(regions, kind, p)) << shape->shift;
-}
-
 static void note_free(struct regions *regions, struct region *region);
 
 enum region_answer region_free_remote(struct regions *regions, struct region *region, void *p) {
@@ -456,9 +426,8 @@ static void add(const struct regions *regions, struct batch *batch, struct regio
 
 /* What one tick does with one region. Returns the pages to be returned; it is then marked as being purged. An
  * empty region without an owner is purged once all that is dirty of it is ripe, and goes to the runs when all of
- * its block is so. One with an owner stays:
- * what the owner's thread knows of its last objects (recent_push_again) holds while nobody else has their place.
- */
+ * its block is so. One with an owner stays: what the owner's thread knows of its last objects (recent_push_again)
+ * holds while nobody else has their place. */
 static uint16_t visit(struct regions *regions, struct region *region, bool all, struct list *excess) {
     if (region->current || region->purger != 0)
         return 0;
