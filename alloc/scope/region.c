@@ -107,6 +107,15 @@ struct load region_load(const struct regions *regions, const struct region *regi
 
 static void note_free(struct regions *regions, struct region *region);
 
+/* After a free, of a region without an owner: always where nothing lives in the stripe any more. Where the region
+ * was full and so is on no list, one object in each of its stripes would keep it from all scopes: so also each
+ * time that the stripe has half as many left. */
+static bool is_worth_noting(const struct region *region, const struct stripe *stripe) {
+    uint64_t live = marks_live(stripe);
+    return live == 0 || (atomic_load_explicit(&region->full, memory_order_relaxed) &&
+                         (popcount(live) & (popcount(live) - 1)) == 0);
+}
+
 enum region_answer region_free_remote(struct regions *regions, struct region *region, void *p) {
     size_t granule = ((uintptr_t)p & shape_of(regions, region)->mask) >> shape_of(regions, region)->shift;
     struct stripe *stripe = &region_stripes(regions, region)[granule / STRIPE_GRANULES];
@@ -114,8 +123,8 @@ enum region_answer region_free_remote(struct regions *regions, struct region *re
     if (UNLIKELY((atomic_fetch_or_explicit(&stripe->freed_remote, bit, memory_order_seq_cst) & bit) != 0))
         return OBJECT_DEAD;
     regions_set_pending(regions);
-    /* From here on the region may be gone, and its metadata that of a slab: only note_free knows. */
-    if (atomic_load_explicit(&region->owner, memory_order_seq_cst) == 0 && marks_live(stripe) == 0)
+    /* From here on the region may be gone, and its metadata another's: only note_free knows. */
+    if (atomic_load_explicit(&region->owner, memory_order_seq_cst) == 0 && is_worth_noting(region, stripe))
         note_free(regions, region);
     return OBJECT_LIVE;
 }
@@ -181,6 +190,7 @@ static void enlist(struct regions *regions, struct region *region, struct list *
     size_t longest, level = level_of(regions, region, &longest);
     list_remove(&region->link);
     region->longest = (uint16_t)longest;
+    atomic_store_explicit(&region->full, level == 0, memory_order_relaxed);
     if (level > 0)
         list_push_front(&regions->partial[region->shape][level], &region->link);
 }
@@ -190,8 +200,8 @@ static bool is_there(const struct regions *regions, const struct region *region)
     return (bits_get(&region_stripes(regions, region)->start) & 1) != 0;
 }
 
-/* After a free in a region that had no owner has left a stripe without a live object. If the object was the last
- * one, others may have given the region back meanwhile. */
+/* After a free in a region that had no owner. If the object was the last one, others may have given the region
+ * back meanwhile. */
 static NOINLINE void note_free(struct regions *regions, struct region *region) {
     struct list excess;
     list_init(&excess);
@@ -535,6 +545,7 @@ void regions_after_fork(struct regions *regions) {
             size_t longest;
             level_of(regions, region, &longest); /* it may be empty: the next tick finds it */
             region->longest = (uint16_t)longest;
+            atomic_store_explicit(&region->full, false, memory_order_relaxed);
             list_push_front(&regions->partial[region->shape][REGION_LEVELS - 1], &region->link);
         }
     }
@@ -549,6 +560,8 @@ static void check_region(const struct regions *regions, const struct region *reg
     VERIFY((bits_get(&stripes[0].start) & 1) != 0);
     VERIFY(region->current || (region->dirty & ~all_pages(regions, region)) == 0);
     VERIFY(!is_stocked(region) || (region->owner == 0 && !region->current));
+    VERIFY(is_stocked(region) || region->owner != 0 || region->purger != 0 ||
+           region->full == list_empty(&region->link));
     for (size_t s = 0; s < shape->stripes && region->owner == 0; s++) {
         uint64_t freed = bits_get(&stripes[s].freed) | bits_get(&stripes[s].freed_remote);
         VERIFY((freed & ~bits_get(&stripes[s].start)) == 0);

@@ -39,6 +39,7 @@ struct region {
     uint8_t shape;
     bool current;         /* is being filled */
     bool shared;          /* its owner got it with survivors of others */
+    _Atomic bool full;    /* had too little room for a list when it lost its owner; of no meaning with one */
     _Atomic bool stocked; /* holds no object: for the next scope, or on its way to the runs */
 };
 _Static_assert(sizeof(struct region) <= PART_META_BYTES, "a region's metadata fits its first part's");

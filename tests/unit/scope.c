@@ -689,6 +689,34 @@ static void units_leave_whole(void **state) {
     check_nothing_is_left();
 }
 
+/* Regions that were left full, in which an object lives here and there, in every stripe. */
+static void full_regions_are_found_again(void **state) {
+    (void)state;
+    enum { SIZE = 64, COUNT = 8192, KEPT = 1024 / SIZE };
+    static char *old[COUNT], *new[COUNT];
+    const struct regions *regions = &heap.scopes.regions;
+    check_nothing_is_left();
+    neap_scope scope = enter_new("full", 0);
+    for (size_t i = 0; i < COUNT; i++)
+        old[i] = neap_malloc(SIZE);
+    leave_and_end(scope);
+    for (size_t i = 0; i < COUNT; i++)
+        if (i % KEPT != 0)
+            neap_free(old[i]);
+    heap_check();
+    size_t units = counter_get(&regions->units);
+    scope = enter_new("full", 0);
+    for (size_t i = 0; i < COUNT / 2; i++)
+        new[i] = neap_malloc(SIZE);
+    assert_int_equal(counter_get(&regions->units), units);
+    leave_and_end(scope);
+    for (size_t i = 0; i < COUNT; i += KEPT)
+        neap_free(old[i]);
+    for (size_t i = 0; i < COUNT / 2; i++)
+        neap_free(new[i]);
+    check_nothing_is_left();
+}
+
 static void returns_dead_pages(void **state) {
     (void)state;
     size_t page = heap.runs.space.page;
@@ -1123,6 +1151,7 @@ int main(void) {
         cmocka_unit_test(holes_are_filled_to_their_ends),
         cmocka_unit_test(short_holes_wait_for_small_objects),
         cmocka_unit_test(units_leave_whole),
+        cmocka_unit_test(full_regions_are_found_again),
         cmocka_unit_test(returns_dead_pages),
         cmocka_unit_test(returns_marks),
         cmocka_unit_test(what_was_taken_back_is_dirty),
