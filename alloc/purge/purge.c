@@ -65,7 +65,7 @@ bool purge_is_pending(const struct purge *purge) {
 size_t purge_returnable(const struct purge *purge) {
     const struct bins *bins = purge->bins;
     size_t bytes = counter_get(&purge->runs->free_units[RUN_DIRTY]) << UNIT_SHIFT;
-    bytes += regions_stocked_bytes(purge->regions) + caches_spare_limit(purge->caches);
+    bytes += regions_returnable(purge->regions) + caches_spare_limit(purge->caches);
     for (unsigned c = 1; c < CLASSES; c++) {
         size_t slabs = counter_get(&bins->bin[c].slabs) * (bins->divisors[c].slab_mask + (size_t)1);
         size_t allocated = counter_get(&bins->bin[c].allocated) * class_bytes(c);

@@ -194,7 +194,7 @@ static bool is_small(void) {
 
 /* Few calls, and less than what makes a thread start in a young process. */
 static void returns_what_a_scope_leaves(void) {
-    enum { COUNT = 120, BYTES = 16000 };
+    enum { COUNT = 240, BYTES = 8000 };
     void *p[COUNT];
     wait_ms(150);
     resident_before = status_bytes("VmRSS");
@@ -210,6 +210,25 @@ static void returns_what_a_scope_leaves(void) {
     CHECK(neap_scope_leave(scope) == 0 && neap_scope_end(scope) == 0);
     CHECK(comes_true(is_small), "%zu KiB resident, before %zu KiB", status_bytes("VmRSS") >> 10,
           resident_before >> 10);
+}
+
+/* Nor is it needed that a scope ends: its pages are returned once nothing lives on them. */
+static void returns_what_a_scope_has_free(void) {
+    enum { COUNT = 60000, BYTES = 500 };
+    static void *p[COUNT];
+    wait_ms(150);
+    resident_before = status_bytes("VmRSS");
+    neap_scope scope = neap_scope_create(NULL);
+    CHECK(neap_scope_enter(scope) == 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        CHECK((p[i] = malloc(BYTES)) != NULL);
+        memset(p[i], 1, BYTES);
+    }
+    CHECK(!is_returned());
+    for (size_t i = 0; i < COUNT; i++)
+        free(p[i]);
+    CHECK(neap_scope_leave(scope) == 0);
+    expect_return();
 }
 
 /* By code in which no thread may be started: here the C library's, which calls free as if to compare. */
@@ -495,6 +514,7 @@ static const struct {
     CASE(is_not_started_for_little),
     {"off", returns_without_a_thread, "scavenger:off"},
     CASE(returns_what_a_scope_leaves),
+    CASE(returns_what_a_scope_has_free),
     CASE(returns_without_safe_callers),
     /* Ten bursts would use up what a program without CPU time to speak of may spend on returning too early. */
     {"is_new_in_children", is_new_in_children, "purge_cpu:100"},
