@@ -103,32 +103,6 @@ struct load region_load(const struct regions *regions, const struct region *regi
     return marks_count(shape_of(regions, region), region_stripes(regions, region), false);
 }
 
-/* --- objects --------------------------------------------------------------------------------------------- */
-
-static void note_free(struct regions *regions, struct region *region);
-
-/* After a free, of a region without an owner: always where nothing lives in the stripe any more. Where the region
- * was full and so is on no list, one object in each of its stripes would keep it from all scopes: so also each
- * time that the stripe has half as many left. */
-static bool is_worth_noting(const struct region *region, const struct stripe *stripe) {
-    uint64_t live = marks_live(stripe);
-    return live == 0 || (atomic_load_explicit(&region->full, memory_order_relaxed) &&
-                         (popcount(live) & (popcount(live) - 1)) == 0);
-}
-
-enum region_answer region_free_remote(struct regions *regions, struct region *region, void *p) {
-    size_t granule = ((uintptr_t)p & shape_of(regions, region)->mask) >> shape_of(regions, region)->shift;
-    struct stripe *stripe = &region_stripes(regions, region)[granule / STRIPE_GRANULES];
-    uint64_t bit = granule_bit(granule);
-    if (UNLIKELY((atomic_fetch_or_explicit(&stripe->freed_remote, bit, memory_order_seq_cst) & bit) != 0))
-        return OBJECT_DEAD;
-    regions_set_pending(regions);
-    /* From here on the region may be gone, and its metadata another's: only note_free knows. */
-    if (atomic_load_explicit(&region->owner, memory_order_seq_cst) == 0 && is_worth_noting(region, stripe))
-        note_free(regions, region);
-    return OBJECT_LIVE;
-}
-
 /* --- regions without an owner ---------------------------------------------------------------------------- */
 
 /* Whether all others of its block are in the stock, and where that is asked for, without a page that may be
@@ -200,9 +174,8 @@ static bool is_there(const struct regions *regions, const struct region *region)
     return (bits_get(&region_stripes(regions, region)->start) & 1) != 0;
 }
 
-/* After a free in a region that had no owner. If the object was the last one, others may have given the region
- * back meanwhile. */
-static NOINLINE void note_free(struct regions *regions, struct region *region) {
+/* If the freed object was the last one, others may have given the region back meanwhile. */
+void region_note_free(struct regions *regions, struct region *region) {
     struct list excess;
     list_init(&excess);
     lock_acquire(&regions->lock);

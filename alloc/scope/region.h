@@ -106,6 +106,9 @@ size_t region_usable(const struct regions *regions, unsigned kind, const void *p
 /* Frees the live object at p, by a thread that does not fill its region. Returns OBJECT_DEAD where another has. */
 enum region_answer region_free_remote(struct regions *regions, struct region *region, void *p);
 
+/* After a free in a region that had no owner: puts it where it belongs now. */
+void region_note_free(struct regions *regions, struct region *region);
+
 /* What lives in it and came into it under its owner. */
 struct load region_load(const struct regions *regions, const struct region *region);
 
