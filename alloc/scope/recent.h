@@ -11,7 +11,7 @@ enum {
     RECENT_CLASSES = 1 + CLASS_LINEAR + 3 * CLASS_STEPS, /* up to 1 KiB, and class 0 */
     RECENT_SLOTS = 8, /* of each class; before them lies a NULL, behind them what is no object */
 };
-_Static_assert(CLASS_BYTES(RECENT_CLASSES - 1) == NARROW_MAX, "the classes of narrow regions");
+_Static_assert(CLASS_BYTES(RECENT_CLASSES - 1) >= NARROW_MAX, "the classes of narrow regions");
 
 struct recent {
     struct magazine magazine[CLASSES]; /* those from RECENT_CLASSES on, and that of class 0, have no slots */

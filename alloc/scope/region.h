@@ -15,9 +15,10 @@
 enum { REGION_NARROW, REGION_MIDDLE, REGION_WIDE, REGION_SHAPES };
 
 enum {
-    NARROW_SHIFT = 4,  /* granules of 16 bytes, in regions of 4 KiB or a page */
-    WIDE_SHIFT = 6,    /* granules of 64 bytes, in regions of a unit or a page */
-    NARROW_MAX = 1024, /* larger objects go to wide regions, unless the open hole has room */
+    NARROW_SHIFT = 4, /* granules of 16 bytes, in regions of 4 KiB or a page */
+    WIDE_SHIFT = 6,   /* granules of 64 bytes, in regions of a unit or a page */
+    NARROW_MAX = 960, /* larger objects, of which three would fill a region, go to wide ones, unless the open
+                       * hole has room */
     WIDE_MAX = 8 << 10,
     REGION_LEVELS = 8,
 };

@@ -115,7 +115,7 @@ int main(void) {
     refusals();
     pages();
     unique_when_empty();
-    for (size_t i = 0; i < 12; i++) /* which places are free, and dirty or clean, settles in a few rounds */
+    for (size_t i = 0; i < 24; i++) /* which places are free, and dirty or clean, settles in a few rounds */
         every_alignment();
     size_t mapped = status_bytes("VmSize");
     for (size_t i = 0; i < 5; i++)

@@ -296,7 +296,7 @@ static void finds_what_it_freed(void **state) {
     }
     neap_scope scope = enter_new("again", 0);
     char *p[4 * RECENT_SLOTS];
-    for (size_t size = 1; size <= 1024; size += 7) {
+    for (size_t size = 1; size <= NARROW_MAX; size += 7) {
         size_t before = stats_of(scope).allocated_objects, bytes = stats_of(scope).allocated_bytes;
         char *first = neap_malloc(size), *second = neap_malloc(size);
         for (int i = 0; i < 5; i++) {
@@ -734,7 +734,7 @@ static void returns_dead_pages(void **state) {
     size_t returned = regions_tick(&heap.scopes.regions, false);
     if (page <= UNIT_BYTES)
         assert_true(returned >= COUNT * 1024 / 2);
-    assert_true(returned <= COUNT * 1024 * 4 / 3 + 32 * page); /* three to 4 KiB */
+    assert_true(returned <= COUNT * 1024 + 32 * page);
     assert_int_equal(regions_tick(&heap.scopes.regions, false), 0);
     scavenger_let_go();
     for (size_t i = 0; i < COUNT; i += 64)
@@ -760,7 +760,7 @@ static size_t resident_pages(const struct space_array *array) {
 
 static void returns_marks(void **state) {
     (void)state;
-    enum { COUNT = 32 << 10 };
+    enum { COUNT = 48 << 10 };
     static void *all[COUNT];
     const struct space_array *marks = &heap.runs.space.marks;
     check_nothing_is_left();
