@@ -125,7 +125,7 @@ static void expel(struct regions *regions, struct region *region, struct list *e
         list_remove(&r->link);
         first->dirty |= r->dirty;
         counter_sub(&regions->count, 1);
-        counter_sub(&regions->stocked[r->shape], r != region);
+        counter_sub(&regions->stocked[r->shape], r != region && r->dirty != 0);
     }
     counter_sub(&regions->units, block_units(regions, first));
     list_push_back(excess, &first->link);
@@ -134,7 +134,7 @@ static void expel(struct regions *regions, struct region *region, struct list *e
 /* Puts a stocked region on the list of the stock, from where it is taken last. The caller holds the lock. */
 static void restock(struct regions *regions, struct region *region) {
     list_push_back(&regions->stock[region->shape], &region->link);
-    counter_add(&regions->stocked[region->shape], 1);
+    counter_add(&regions->stocked[region->shape], region->dirty != 0);
 }
 
 /* Keeps an empty region, or not. The caller holds the lock. */
@@ -149,7 +149,7 @@ static void stock(struct regions *regions, struct region *region, struct list *e
         return;
     }
     list_push_front(&regions->stock[region->shape], &region->link);
-    counter_add(stocked, 1);
+    counter_add(stocked, region->dirty != 0);
 }
 
 /* Puts a region without an owner where it belongs. The caller holds the lock. */
@@ -281,8 +281,9 @@ static struct region *find(struct regions *regions, unsigned shape, size_t granu
     }
     if (list_empty(&regions->stock[shape]))
         return NULL;
-    counter_sub(&regions->stocked[shape], 1);
-    return LIST_ENTRY(regions->stock[shape].next, struct region, link);
+    struct region *region = LIST_ENTRY(regions->stock[shape].next, struct region, link);
+    counter_sub(&regions->stocked[shape], region->dirty != 0);
+    return region;
 }
 
 /* Gives a region to an owner. The caller holds the lock. */
@@ -433,7 +434,7 @@ static uint16_t visit(struct regions *regions, struct region *region, bool all, 
         return 0;
     }
     if (is_stocked(region))
-        counter_sub(&regions->stocked[region->shape], 1);
+        counter_sub(&regions->stocked[region->shape], region->dirty != 0);
     if (leaves)
         set_stocked(region, true);
     if (!owned)
@@ -572,8 +573,11 @@ void regions_check(struct regions *regions) {
     VERIFY(units == regions->units && count == regions->count);
     for (size_t s = 0; s < REGION_SHAPES; s++) {
         size_t stocked = 0;
-        for (const struct list *l = regions->stock[s].next; l != &regions->stock[s]; l = l->next, stocked++)
-            VERIFY(LIST_ENTRY(l, struct region, link)->stocked);
+        for (const struct list *l = regions->stock[s].next; l != &regions->stock[s]; l = l->next) {
+            const struct region *region = LIST_ENTRY(l, struct region, link);
+            VERIFY(is_stocked(region));
+            stocked += region->dirty != 0;
+        }
         VERIFY(stocked == regions->stocked[s]);
         for (size_t level = 0; level < REGION_LEVELS; level++)
             for (const struct list *l = regions->partial[s][level].next; l != &regions->partial[s][level];

@@ -52,11 +52,11 @@ struct regions {
     uintptr_t narrow_mask; /* bits of where the metadata of a narrow region lies among that of all parts */
     struct list partial[REGION_SHAPES][REGION_LEVELS]; /* with survivors, and level / 8 of them free */
     struct list stock[REGION_SHAPES];                  /* without */
-    counter stocked[REGION_SHAPES];
-    struct list all;      /* in the order in which ticks visit them */
-    counter count;        /* of them */
-    counter units;        /* that they lie in */
-    _Atomic bool pending; /* something may be free since the last tick */
+    counter stocked[REGION_SHAPES];                    /* of these, those with a page that may be resident */
+    struct list all;                                   /* in the order in which ticks visit them */
+    counter count;                                     /* of them */
+    counter units;                                     /* that they lie in */
+    _Atomic bool pending;                              /* something may be free since the last tick */
 };
 
 void regions_init(struct regions *regions, struct runs *runs);
@@ -149,7 +149,7 @@ static inline void regions_set_pending(struct regions *regions) {
 /* In a forked child: takes back regions whose pages another thread was returning. */
 void regions_after_fork(struct regions *regions);
 
-/* Bytes of regions without an object that are kept. */
+/* Bytes of regions without an object that are kept, and not returned yet. */
 static inline size_t regions_stocked_bytes(const struct regions *regions) {
     size_t bytes = 0;
     for (size_t s = 0; s < REGION_SHAPES; s++)
