@@ -339,7 +339,7 @@ __attribute__((constructor(101))) static void start(void) {
 #endif
 }
 
-/* What was freed twice and still lies in this thread's cache comes to light at the latest here. */
+/* What was freed twice and still lies in this thread's cache or in a depot comes to light at the latest here. */
 __attribute__((destructor)) static void finish(void) {
     if (!heap_is_made() || heap_is_interrupted())
         return;
@@ -349,4 +349,5 @@ __attribute__((destructor)) static void finish(void) {
             neap_scope_report(stderr);
     }
     cache_flush(&heap.caches);
+    die_if_freed_twice(bins_empty_depots(&heap.bins));
 }

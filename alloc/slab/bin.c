@@ -298,7 +298,7 @@ static NOINLINE void *empty_depot(struct bins *bins, unsigned class) {
 void *bin_hand_over(struct bins *bins, unsigned class, size_t count, void *const *objects) {
     struct bin *bin = &bins->bin[class];
     const struct bin_shape *shape = &bins->shape[class];
-    if (count < DEPOT_FROM)
+    if (count < DEPOT_FROM || is_closed(bin)) /* who closed it empties it */
         return bin_flush(bins, class, count, objects);
     lock_acquire(&bin->lock);
     size_t held = counter_get(&bin->in_depot);
@@ -460,7 +460,7 @@ static COLD void put_back_orphans(struct bins *bins, size_t end) {
     }
 }
 
-static void *tick_depots(struct bins *bins) {
+void *bins_empty_depots(struct bins *bins) {
     void *already_free = NULL;
     /* Before the look, for who hands over behind it sets this again. */
     atomic_store(&bins->depots, false);
@@ -498,7 +498,7 @@ size_t bins_tick(struct bins *bins, bool all) {
     size_t end = atomic_load_explicit(&bins->runs->space.map.end, memory_order_relaxed), bytes = 0;
     struct batch batch = {.slabs = 0, .count = 0};
     lock_acquire(&bins->ticking);
-    void *already_free = tick_depots(bins);
+    void *already_free = bins_empty_depots(bins);
     if (!all)
         note_thin(bins);
     if (UNLIKELY(atomic_exchange(&bins->orphans, false)))

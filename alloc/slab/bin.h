@@ -66,6 +66,9 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
 /* The same for objects that some thread may soon want again: they go to the depot while there is room. */
 void *bin_hand_over(struct bins *bins, unsigned class, size_t count, void *const *objects);
 
+/* Gives what lies in the depots to the slabs. Returns an object that was free already, or NULL. */
+void *bins_empty_depots(struct bins *bins);
+
 /* Ends the process where an object was found to be free already: p, unless it is NULL. */
 void die_if_freed_twice(const void *p);
 
