@@ -111,7 +111,7 @@ static NOINLINE size_t usable_of_rest(void *p, unsigned kind) {
 
 /* Some programs ask about every object, after malloc and before free. So its slab is looked at only where the
  * thread's magazine is too small to say anything; elsewhere it is enough that it is none of the last objects
- * freed: what was freed before, free finds. */
+ * freed: what was freed before is found where caches and depots are emptied. */
 PUBLIC size_t neap_malloc_usable_size(void *p) {
     enum { LAST = 4 };
     unsigned kind = unit_kind_at(&heap.runs.space.map, p);

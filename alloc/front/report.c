@@ -30,10 +30,11 @@ static struct class_figures count_class(unsigned class) {
     const struct bin *bin = &heap.bins.bin[class];
     const struct divisor *d = &heap.bins.divisors[class];
     struct class_figures f = {.bytes = class_bytes(class), .slabs = counter_get(&bin->slabs)};
-    size_t allocated = counter_get(&bin->allocated), all = f.slabs * objects_of(d);
+    size_t all = f.slabs * objects_of(d);
+    size_t allocated = min_size(counter_get(&bin->allocated), all); /* which is less than 0 after double frees */
     f.cached = min_size(caches_count(&heap.caches, class), allocated);
     f.live = allocated - f.cached;
-    f.free = all > allocated ? all - allocated : 0;
+    f.free = all - allocated;
     return f;
 }
 

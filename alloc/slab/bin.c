@@ -8,8 +8,6 @@
 #include "base/check.h"
 #include "os/os.h"
 
-#include <string.h>
-
 /* What a depot may hold: with 64 KiB a batch of 1,000 objects of 64 bytes comes and goes. Less than so many
  * objects at a time come from a thread that has done little, or are large: they cost more than their turn at the
  * lock. */
@@ -141,14 +139,51 @@ static bool is_closed(const struct bin *bin) {
     return atomic_load_explicit(&bin->depot_closed, memory_order_relaxed);
 }
 
+/* One object in 16 of a depot is noted, by its address: what is freed twice in large numbers is found at once,
+ * which no look at the slabs would do. */
+enum { NOTE_ONE_IN = 16 };
+
+static uintptr_t note_mask(unsigned class) {
+    return (uintptr_t)(NOTE_ONE_IN - 1) << __builtin_ctzl(class_bytes(class));
+}
+
+static void **note_of(struct bins *bins, unsigned class, const void *p) {
+    return &bins->noted[class][(uintptr_t)p / (note_mask(class) + 1) % DEPOT_NOTES];
+}
+
+/* The bin's lock is held, and there is room. Returns an object that lay there already, or NULL. */
+static void *put_into_depot(struct bins *bins, unsigned class, size_t count, void *const *objects) {
+    struct bin *bin = &bins->bin[class];
+    size_t held = counter_get(&bin->in_depot);
+    void **to = &bins->depot[bins->shape[class].depot + held], *already_free = NULL;
+    uintptr_t mask = note_mask(class);
+    for (size_t i = 0; i < count; i++) {
+        void *p = to[i] = objects[i];
+        if (UNLIKELY(((uintptr_t)p & mask) == 0)) {
+            void **note = note_of(bins, class, p);
+            already_free = *note == p ? p : already_free;
+            *note = p;
+        }
+    }
+    counter_set(&bin->in_depot, held + count);
+    counter_sub(&bin->allocated, count);
+    return already_free;
+}
+
 /* The bin's lock is held. */
 static size_t take_from_depot(struct bins *bins, unsigned class, size_t count, void **objects) {
     struct bin *bin = &bins->bin[class];
     size_t held = counter_get(&bin->in_depot), taken = min_size(count, held);
     void *const *from = &bins->depot[bins->shape[class].depot + held - taken];
+    uintptr_t mask = note_mask(class);
     for (size_t i = 0; i < taken; i++) {
-        __builtin_prefetch(from[i]); /* it will be written to soon */
-        __atomic_store_n(&objects[i], from[i], __ATOMIC_RELAXED);
+        void *p = from[i];
+        __builtin_prefetch(p); /* it will be written to soon */
+        __atomic_store_n(&objects[i], p, __ATOMIC_RELAXED);
+        if (UNLIKELY(((uintptr_t)p & mask) == 0)) {
+            void **note = note_of(bins, class, p);
+            *note = *note == p ? NULL : *note;
+        }
     }
     counter_set(&bin->in_depot, held - taken);
     counter_add(&bin->allocated, taken);
@@ -281,43 +316,43 @@ void *bin_flush(struct bins *bins, unsigned class, size_t count, void *const *ob
     return already_free;
 }
 
+/* What others hand over meanwhile may stay. */
 static NOINLINE void *empty_depot(struct bins *bins, unsigned class) {
     struct bin *bin = &bins->bin[class];
     void *objects[BIN_FLUSH_MOST], *already_free = NULL;
-    size_t count;
-    do {
+    size_t count = 0, left = counter_get(&bin->in_depot);
+    for (; left > 0; left -= min_size(left, count)) {
         lock_acquire(&bin->lock);
         count = take_from_depot(bins, class, BIN_FLUSH_MOST, objects);
         lock_release(&bin->lock);
+        if (count == 0)
+            break;
         void *bad = bin_flush(bins, class, count, objects);
         already_free = bad != NULL ? bad : already_free;
-    } while (count == BIN_FLUSH_MOST);
+    }
     return already_free;
 }
 
 void *bin_hand_over(struct bins *bins, unsigned class, size_t count, void *const *objects) {
     struct bin *bin = &bins->bin[class];
-    const struct bin_shape *shape = &bins->shape[class];
     if (count < DEPOT_FROM || is_closed(bin)) /* who closed it empties it */
         return bin_flush(bins, class, count, objects);
+    void *already_free = NULL;
     lock_acquire(&bin->lock);
-    size_t held = counter_get(&bin->in_depot);
-    bool fits = held + count <= shape->depot_most && !is_closed(bin) && !bin_is_thin(bins, class);
-    if (LIKELY(fits)) {
-        memcpy(&bins->depot[shape->depot + held], objects, count * sizeof *objects);
-        counter_set(&bin->in_depot, held + count);
-        counter_sub(&bin->allocated, count);
-    } else {
+    bool fits = counter_get(&bin->in_depot) + count <= bins->shape[class].depot_most && !is_closed(bin) &&
+                !bin_is_thin(bins, class);
+    if (LIKELY(fits))
+        already_free = put_into_depot(bins, class, count, objects);
+    else
         set_closed(bin, true);
-    }
     lock_release(&bin->lock);
     if (LIKELY(fits)) {
         if (!atomic_load_explicit(&bins->depots, memory_order_relaxed))
             atomic_store_explicit(&bins->depots, true, memory_order_relaxed);
-        return NULL;
+        return already_free;
     }
-    void *bad = held > 0 ? empty_depot(bins, class) : NULL;
-    void *already_free = bin_flush(bins, class, count, objects);
+    already_free = empty_depot(bins, class);
+    void *bad = bin_flush(bins, class, count, objects);
     return bad != NULL ? bad : already_free;
 }
 
@@ -462,7 +497,8 @@ static COLD void put_back_orphans(struct bins *bins, size_t end) {
 
 void *bins_empty_depots(struct bins *bins) {
     void *already_free = NULL;
-    /* Before the look, for who hands over behind it sets this again. */
+    /* Before the look, for who hands over behind it sets this again. Should that be lost on a weakly ordered
+     * machine, the next one does; and a thread that hands over has a cache, which is pending, too. */
     atomic_store(&bins->depots, false);
     for (unsigned c = 1; c < CLASSES; c++) {
         struct bin *bin = &bins->bin[c];

@@ -19,6 +19,7 @@ enum {
     BIN_LEVELS = 8,
     BIN_FLUSH_MOST = 64, /* objects at a time */
     DEPOT_SLOTS = 12078, /* all depots together */
+    DEPOT_NOTES = 64,    /* each */
 };
 
 struct bin {
@@ -51,6 +52,7 @@ struct bins {
     _Atomic uint8_t thin[CLASSES]; /* ticks in a row at which the bin was, 2 at most; read without its lock */
     struct bin bin[CLASSES];
     void *depot[DEPOT_SLOTS];
+    void *noted[CLASSES][DEPOT_NOTES]; /* some of what lies in the depots, by address */
 };
 
 void bins_init(struct bins *bins, struct runs *runs);
@@ -94,8 +96,8 @@ void bins_after_fork(struct bins *bins);
 /* Whether the calling thread holds a lock of this layer, interrupted by a signal. */
 bool bins_are_interrupted(const struct bins *bins);
 
-/* Whether the object at p, of that class, is free in its slab: not allocated and in no cache. Takes no lock; the
- * answer is right for an object that nobody allocates or frees meanwhile. */
+/* Whether the object at p, of that class, is free in its slab: not allocated and in no cache or depot. Takes no
+ * lock; the answer is right for an object that nobody allocates or frees meanwhile. */
 bool bin_holds(const struct bins *bins, unsigned class, const void *p);
 
 /* Walks every bin and slab; debug. */

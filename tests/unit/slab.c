@@ -694,10 +694,22 @@ static void a_depot_finds_double_frees(void **state) {
     (void)state;
     enum { OBJECTS = 1024 };
     static void *objects[OBJECTS];
+    void *few[HANDED], *found = NULL;
     take(objects, OBJECTS);
-    void *twice = objects[1] = objects[0];
-    hand_over(objects, OBJECTS - HANDED);
-    assert_ptr_equal(bin_hand_over(&bins, DEPOT_CLASS, HANDED + 10, objects + OBJECTS - HANDED - 10), twice);
+    hand_over(objects, 3 * HANDED);
+    for (size_t i = 0; i < 3 && found == NULL; i++) /* many: at once */
+        found = bin_hand_over(&bins, DEPOT_CLASS, HANDED, objects + i * HANDED);
+    assert_non_null(found);
+    assert_non_null(bins_empty_depots(&bins));
+
+    void *twice = NULL; /* a single one: when the depot is emptied */
+    for (size_t i = 3 * HANDED; twice == NULL; i++)
+        if ((uintptr_t)objects[i] / 64 % 16 != 0)
+            twice = objects[i];
+    for (size_t i = 0; i < HANDED; i++)
+        few[i] = i == 7 || i == 30 ? twice : objects[OBJECTS / 2 + i];
+    assert_null(bin_hand_over(&bins, DEPOT_CLASS, HANDED, few));
+    assert_ptr_equal(bins_empty_depots(&bins), twice);
 }
 
 int main(void) {
