@@ -139,62 +139,11 @@ static bool is_closed(const struct bin *bin) {
     return atomic_load_explicit(&bin->depot_closed, memory_order_relaxed);
 }
 
-/* One object in 16 of a depot is noted, by its address: what is freed twice in large numbers is found at once,
- * which no look at the slabs would do. */
-enum { NOTE_ONE_IN = 16 };
-
-static uintptr_t note_mask(unsigned class) {
-    return (uintptr_t)(NOTE_ONE_IN - 1) << __builtin_ctzl(class_bytes(class));
-}
-
-static void **note_of(struct bins *bins, unsigned class, const void *p) {
-    return &bins->noted[class][(uintptr_t)p / (note_mask(class) + 1) % DEPOT_NOTES];
-}
-
-/* The bin's lock is held, and there is room. Returns an object that lay there already, or NULL. */
-static void *put_into_depot(struct bins *bins, unsigned class, size_t count, void *const *objects) {
-    struct bin *bin = &bins->bin[class];
-    size_t held = counter_get(&bin->in_depot);
-    void **to = &bins->depot[bins->shape[class].depot + held], *already_free = NULL;
-    uintptr_t mask = note_mask(class);
-    for (size_t i = 0; i < count; i++) {
-        void *p = to[i] = objects[i];
-        if (UNLIKELY(((uintptr_t)p & mask) == 0)) {
-            void **note = note_of(bins, class, p);
-            already_free = *note == p ? p : already_free;
-            *note = p;
-        }
-    }
-    counter_set(&bin->in_depot, held + count);
-    counter_sub(&bin->allocated, count);
-    return already_free;
-}
-
-/* The bin's lock is held. */
-static size_t take_from_depot(struct bins *bins, unsigned class, size_t count, void **objects) {
-    struct bin *bin = &bins->bin[class];
-    size_t held = counter_get(&bin->in_depot), taken = min_size(count, held);
-    void *const *from = &bins->depot[bins->shape[class].depot + held - taken];
-    uintptr_t mask = note_mask(class);
-    for (size_t i = 0; i < taken; i++) {
-        void *p = from[i];
-        __builtin_prefetch(p); /* it will be written to soon */
-        __atomic_store_n(&objects[i], p, __ATOMIC_RELAXED);
-        if (UNLIKELY(((uintptr_t)p & mask) == 0)) {
-            void **note = note_of(bins, class, p);
-            *note = *note == p ? NULL : *note;
-        }
-    }
-    counter_set(&bin->in_depot, held - taken);
-    counter_add(&bin->allocated, taken);
-    return taken;
-}
-
 size_t bin_refill(struct bins *bins, unsigned class, size_t count, void **objects) {
     struct bin *bin = &bins->bin[class];
     const struct divisor *d = &bins->divisors[class];
     lock_acquire(&bin->lock);
-    size_t taken = counter_get(&bin->in_depot) > 0 ? take_from_depot(bins, class, count, objects)
+    size_t taken = counter_get(&bin->in_depot) > 0 ? depot_take(bins, class, count, objects)
                                                    : take_partial(bins, class, count, objects);
     lock_release(&bin->lock);
     if (taken > 0)
@@ -323,7 +272,7 @@ static NOINLINE void *empty_depot(struct bins *bins, unsigned class) {
     size_t count = 0, left = counter_get(&bin->in_depot);
     for (; left > 0; left -= min_size(left, count)) {
         lock_acquire(&bin->lock);
-        count = take_from_depot(bins, class, BIN_FLUSH_MOST, objects);
+        count = depot_take(bins, class, BIN_FLUSH_MOST, objects);
         lock_release(&bin->lock);
         if (count == 0)
             break;
@@ -342,7 +291,7 @@ void *bin_hand_over(struct bins *bins, unsigned class, size_t count, void *const
     bool fits = counter_get(&bin->in_depot) + count <= bins->shape[class].depot_most && !is_closed(bin) &&
                 !bin_is_thin(bins, class);
     if (LIKELY(fits))
-        already_free = put_into_depot(bins, class, count, objects);
+        already_free = depot_put(bins, class, count, objects);
     else
         set_closed(bin, true);
     lock_release(&bin->lock);

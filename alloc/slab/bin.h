@@ -71,6 +71,11 @@ void *bin_hand_over(struct bins *bins, unsigned class, size_t count, void *const
 /* Gives what lies in the depots to the slabs. Returns an object that was free already, or NULL. */
 void *bins_empty_depots(struct bins *bins);
 
+/* Of its depot (depot.c), under its lock: puts objects there, for which there is room, and returns one that lay
+ * there already, or NULL; takes up to `count`, what was put there last coming last, and returns how many. */
+void *depot_put(struct bins *bins, unsigned class, size_t count, void *const *objects);
+size_t depot_take(struct bins *bins, unsigned class, size_t count, void **objects);
+
 /* Ends the process where an object was found to be free already: p, unless it is NULL. */
 void die_if_freed_twice(const void *p);
 

@@ -673,7 +673,8 @@ static void units_leave_whole(void **state) {
         neap_malloc_trim(0);
         heap_check();
         assert_int_equal(counter_get(&regions->units), 1);
-        assert_int_equal(counter_get(&regions->stocked[REGION_NARROW]), 0); /* they wait for the others, returned */
+        assert_int_equal(counter_get(&regions->stocked[REGION_NARROW]),
+                         0); /* they wait for the others, returned */
         for (size_t at = 0; at < SIZE; at++)
             assert_int_equal((unsigned char)p[COUNT / 2][at], COUNT / 2 % 256);
         scope = enter_new("parts", 0); /* takes what is stocked there before another unit */
