@@ -192,18 +192,24 @@ static bool is_small(void) {
     return status_bytes("VmRSS") < resident_before + MIB;
 }
 
-/* Few calls, and less than what makes a thread start in a young process. */
-static void returns_what_a_scope_leaves(void) {
-    enum { COUNT = 240, BYTES = 8000 };
-    void *p[COUNT];
+/* A new scope, entered, with that many objects; their memory comes on top of resident_before. */
+static neap_scope enter_and_fill(void **p, size_t count, size_t bytes) {
     wait_ms(150);
     resident_before = status_bytes("VmRSS");
     neap_scope scope = neap_scope_create(NULL);
     CHECK(neap_scope_enter(scope) == 0);
-    for (size_t i = 0; i < COUNT; i++) {
-        CHECK((p[i] = malloc(BYTES)) != NULL);
-        memset(p[i], 1, BYTES);
+    for (size_t i = 0; i < count; i++) {
+        CHECK((p[i] = malloc(bytes)) != NULL);
+        memset(p[i], 1, bytes);
     }
+    return scope;
+}
+
+/* Few calls, and less than what makes a thread start in a young process. */
+static void returns_what_a_scope_leaves(void) {
+    enum { COUNT = 240, BYTES = 8000 };
+    void *p[COUNT];
+    neap_scope scope = enter_and_fill(p, COUNT, BYTES);
     CHECK(!is_small());
     for (size_t i = 0; i < COUNT; i++)
         free(p[i]);
@@ -216,14 +222,7 @@ static void returns_what_a_scope_leaves(void) {
 static void returns_what_a_scope_has_free(void) {
     enum { COUNT = 60000, BYTES = 500 };
     static void *p[COUNT];
-    wait_ms(150);
-    resident_before = status_bytes("VmRSS");
-    neap_scope scope = neap_scope_create(NULL);
-    CHECK(neap_scope_enter(scope) == 0);
-    for (size_t i = 0; i < COUNT; i++) {
-        CHECK((p[i] = malloc(BYTES)) != NULL);
-        memset(p[i], 1, BYTES);
-    }
+    neap_scope scope = enter_and_fill(p, COUNT, BYTES);
     CHECK(!is_returned());
     for (size_t i = 0; i < COUNT; i++)
         free(p[i]);
