@@ -52,6 +52,8 @@ def prctl(option, value):
 def work(test, settings):
     """The test's process: runs it, cleans up, and answers what came of it, as JSON."""
     signal.signal(signal.SIGTERM, end)
+    # What a shell starts in the background ignores it, and so would the programs: CPython's tests of it then run twice.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     directory, why, notes = None, None, []
