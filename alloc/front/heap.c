@@ -229,9 +229,17 @@ static NOINLINE void free_unusual(void *p, const char *function, const void *cal
         free_slow(p, kind, function, caller);
 }
 
+/* A free of the thread's own scope takes no slow path, and what it makes free is known to nobody: the scavenger
+ * may not run yet, or sleep. So about one in 1 KiB, where the address says so, ends like one. */
+enum { OWN_SETTLE_BYTES = 1 << 10 };
+
 static NOINLINE void free_unkept(void *p, size_t granules, const char *function, const void *caller) {
-    if (UNLIKELY(!scope_free_unkept(&heap.runs.space, granules, p)))
+    if (UNLIKELY(!scope_free_unkept(&heap.runs.space, granules, p))) {
         free_unusual(p, function, caller);
+    } else if (UNLIKELY((uintptr_t)p % OWN_SETTLE_BYTES == 0)) {
+        regions_set_pending(&heap.scopes.regions);
+        heap_settle(caller, true);
+    }
 }
 
 /* What the calling thread's scope has nearly always goes to the recent. */

@@ -309,6 +309,7 @@ enum region_answer scope_free(struct scopes *scopes, unsigned kind, void *p) {
         return region_free_remote(regions, region, p);
     marks_kill(region_stripes(regions, region),
                ((uintptr_t)p & regions->shape[region->shape].mask) >> shift_of(scopes, region->shape));
+    regions_set_pending(regions);
     return OBJECT_LIVE;
 }
 

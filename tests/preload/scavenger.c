@@ -230,6 +230,26 @@ static void returns_what_a_scope_has_free(void) {
     expect_return();
 }
 
+/* By frees of the scope's own thread alone, when the scavenger has gone to sleep: nothing else would wake it. */
+static void is_woken_by_frees_in_a_scope(size_t count, size_t bytes) {
+    static void *p[60000];
+    burst_and_return();
+    enter_and_fill(p, count, bytes);
+    CHECK(!is_returned());
+    CHECK(comes_true(sleeps_on), "it never sleeps for two seconds");
+    for (size_t i = 0; i < count; i++)
+        free(p[i]);
+    expect_return();
+}
+
+static void returns_what_is_free_in_narrow_regions(void) {
+    is_woken_by_frees_in_a_scope(60000, 500);
+}
+
+static void returns_what_is_free_in_wide_regions(void) {
+    is_woken_by_frees_in_a_scope(6000, 5000);
+}
+
 /* By code in which no thread may be started: here the C library's, which calls free as if to compare. */
 static void free_by_library(void *p) {
     char elements[1] = {0};
@@ -514,6 +534,8 @@ static const struct {
     {"off", returns_without_a_thread, "scavenger:off"},
     CASE(returns_what_a_scope_leaves),
     CASE(returns_what_a_scope_has_free),
+    CASE(returns_what_is_free_in_narrow_regions),
+    CASE(returns_what_is_free_in_wide_regions),
     CASE(returns_without_safe_callers),
     /* Ten bursts would use up what a program without CPU time to speak of may spend on returning too early. */
     {"is_new_in_children", is_new_in_children, "purge_cpu:100"},
