@@ -118,7 +118,7 @@ static NOINLINE void *alloc_in_scope(size_t size, size_t alignment, bool zero, c
             return zero ? memset(p, 0, size) : p;
     }
     if (thread_recent != NULL && alignment <= CLASS_GRAIN &&
-        (p = scope_bump_other(&heap.scopes, thread_scope, size)) != NULL)
+        (p = scope_fill(&heap.scopes, thread_scope, size)) != NULL)
         return zero ? memset(p, 0, size) : p;
     if (LIKELY(size <= PTRDIFF_MAX)) {
         p = scope_alloc(&heap.scopes, thread_scope, size, alignment, zero, &over_limit);

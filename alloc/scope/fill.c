@@ -71,12 +71,17 @@ static size_t room_of(const struct scope *scope) {
     return limit > live ? limit - live : 0;
 }
 
+/* Whether all holes can be filled without coming to the limit. */
+static bool is_far_from_limit(const struct scope *scope) {
+    return room_of(scope) >= GAPS_MAX && !scope->is_tight;
+}
+
 /* Holes can be filled as far as the limit allows: all of them, or else the narrow one. */
 static void apply_limit(struct scope *scope) {
     if (LIKELY(counter_get(&scope->limit) == SIZE_MAX))
         return;
     size_t room = room_of(scope), gaps = 0;
-    if (LIKELY(room >= GAPS_MAX && !scope->is_tight))
+    if (LIKELY(is_far_from_limit(scope)))
         return;
     for (size_t s = 0; s < REGION_SHAPES; s++)
         gaps += (size_t)(scope->cursor[s].hole_end - next_of(&scope->cursor[s]));
@@ -90,43 +95,48 @@ static void apply_limit(struct scope *scope) {
     }
 }
 
-/* The next hole of the region with so much room, which is not found again until the region is left. */
-static bool find_hole(const struct regions *regions, struct region *region, size_t granules, size_t *start,
-                      size_t *end) {
-    bool found = marks_find_hole(&regions->shape[region->shape], region_stripes(regions, region), region->scanned,
-                                 granules, start, end);
-    if (found)
-        region->scanned = (uint16_t)*end;
+/* The next hole of the region with so much room. Holes before that one are not found again until the region is
+ * left. */
+static bool find_hole(const struct regions *regions, struct region *region, size_t granules, struct hole *hole) {
+    const struct shape *shape = &regions->shape[region->shape];
+    bool found = marks_find_hole(shape, region_stripes(regions, region), region->scanned, granules, hole);
+    region->scanned = (uint16_t)(found ? hole->end : (size_t)shape->stripes * STRIPE_GRANULES);
     return found;
+}
+
+/* Leaves the open hole for another one, of the region that is being filled. */
+static void open_hole(struct scopes *scopes, struct scope *scope, unsigned shape, struct hole hole) {
+    const struct regions *regions = &scopes->regions;
+    struct cursor *cursor = &scope->cursor[shape];
+    unsigned shift = shift_of(scopes, shape);
+    scope_close_hole(scopes, scope, shape);
+    recent_forget(thread_recent);
+    cursor->base = region_base(regions, scope->region[shape]);
+    cursor->stripes = region_stripes(regions, scope->region[shape]);
+    marks_open(&regions->shape[shape], cursor->stripes, hole);
+    cursor->first = cursor->touched = cursor->base + (hole.start << shift);
+    cursor->hole_end = cursor->base + (hole.end << shift);
+    cursor->end = cursor->hole_end - 1;
+    set_next(cursor, cursor->first);
 }
 
 /* Goes on to a hole with room for that. False where the system refuses memory. */
 static bool next_hole(struct scopes *scopes, struct scope *scope, unsigned shape, size_t bytes) {
     struct regions *regions = &scopes->regions;
-    struct cursor *cursor = &scope->cursor[shape];
     struct region *region = scope->region[shape];
-    unsigned shift = shift_of(scopes, shape);
-    size_t start, end, granules = bytes >> shift;
-    scope_close_hole(scopes, scope, shape);
-    recent_forget(thread_recent);
-    if (region == NULL || !find_hole(regions, region, granules, &start, &end)) {
+    struct hole hole;
+    size_t granules = bytes >> shift_of(scopes, shape);
+    if (region == NULL || !find_hole(regions, region, granules, &hole)) {
+        scope_close_hole(scopes, scope, shape);
         size_t allocated = counter_get(&scope->allocated);
         if (allocated - counter_get(&scope->learnt) >= max_size(LEARN_MIN, live_of(scope) / LEARN_SHARE))
             learn_freed(scopes, scope);
-        region = region_acquire(regions, shape, granules, scope->handle, &scope->regions[shape], region);
+        region = region_acquire(regions, shape, granules, scope->handle, &scope->regions[shape], region, &hole);
         scope->region[shape] = region;
         if (region == NULL)
             return false;
-        bool found = find_hole(regions, region, granules, &start, &end);
-        VERIFY(found);
     }
-    cursor->base = region_base(regions, region);
-    cursor->stripes = region_stripes(regions, region);
-    marks_open(&regions->shape[shape], cursor->stripes, start, end);
-    cursor->first = cursor->touched = cursor->base + (start << shift);
-    cursor->hole_end = cursor->base + (end << shift);
-    cursor->end = cursor->hole_end - 1;
-    set_next(cursor, cursor->first);
+    open_hole(scopes, scope, shape, hole);
     return true;
 }
 
@@ -144,20 +154,48 @@ static bool goes_middle(const struct scope *scope, size_t bytes, size_t alignmen
            fitting(&scope->cursor[REGION_NARROW], bytes, alignment) == NULL;
 }
 
-void *scope_bump_other(const struct scopes *scopes, struct scope *scope, size_t size) {
-    bool is_narrow = size <= NARROW_MAX;
-    size_t bytes = scope_bytes(is_narrow ? UNIT_REGION : UNIT_REGION_WIDE, size);
-    if (size > WIDE_MAX || (is_narrow && !goes_middle(scope, bytes, 1)))
-        return NULL;
-    unsigned shape = is_narrow ? REGION_MIDDLE : REGION_WIDE;
+/* The hole is the open one, and p lies in it where the next object of so many bytes can. */
+static void *place(struct scopes *scopes, struct scope *scope, unsigned shape, char *p, size_t bytes) {
     struct cursor *cursor = &scope->cursor[shape];
-    char *p = next_of(cursor);
-    if (bytes > (size_t)(cursor->end - p))
-        return NULL;
+    counter_add(&scope->objects, 1);
+    if (p + bytes == cursor->hole_end) {
+        leave_hole(scopes, scope, shape, p + bytes); /* a gap there would look like what is behind the hole */
+        return p;
+    }
     marks_set_start(cursor->stripes, granule_of(scopes, scope, shape, p + bytes));
     set_next(cursor, p + bytes);
-    counter_add(&scope->objects, 1);
     return p;
+}
+
+/* An object that fills a whole hole of the region that is being filled; the open hole stays so. */
+static void *fill_whole(struct scopes *scopes, struct scope *scope, unsigned shape, struct hole hole) {
+    struct region *region = scope->region[shape];
+    unsigned shift = shift_of(scopes, shape);
+    recent_forget(thread_recent);
+    marks_open(&scopes->regions.shape[shape], region_stripes(&scopes->regions, region), hole);
+    region_note_used(&scopes->regions, region, hole.start, hole.end);
+    counter_add(&scope->allocated, (hole.end - hole.start) << shift);
+    counter_add(&scope->objects, 1);
+    return region_base(&scopes->regions, region) + (hole.start << shift);
+}
+
+void *scope_fill(struct scopes *scopes, struct scope *scope, size_t size) {
+    bool is_narrow = size <= NARROW_MAX;
+    if (size > WIDE_MAX || (counter_get(&scope->limit) != SIZE_MAX && !is_far_from_limit(scope)))
+        return NULL;
+    size_t bytes = scope_bytes(is_narrow ? UNIT_REGION : UNIT_REGION_WIDE, size);
+    unsigned shape = !is_narrow ? REGION_WIDE : goes_middle(scope, bytes, 1) ? REGION_MIDDLE : REGION_NARROW;
+    struct cursor *cursor = &scope->cursor[shape];
+    size_t granules = bytes >> shift_of(scopes, shape);
+    if (bytes > (size_t)(cursor->hole_end - next_of(cursor))) {
+        struct hole hole;
+        if (scope->region[shape] == NULL || !find_hole(&scopes->regions, scope->region[shape], granules, &hole))
+            return NULL;
+        if (hole.end - hole.start == granules)
+            return fill_whole(scopes, scope, shape, hole);
+        open_hole(scopes, scope, shape, hole);
+    }
+    return place(scopes, scope, shape, next_of(cursor), bytes);
 }
 
 static void *fill(struct scopes *scopes, struct scope *scope, unsigned shape, size_t bytes, size_t alignment) {
@@ -175,14 +213,7 @@ static void *fill(struct scopes *scopes, struct scope *scope, unsigned shape, si
         marks_set_start(cursor->stripes, granule_of(scopes, scope, shape, p));
         marks_kill(cursor->stripes, skipped);
     }
-    counter_add(&scope->objects, 1);
-    if (p + bytes == cursor->hole_end) {
-        leave_hole(scopes, scope, shape, p + bytes); /* a gap there would look like what is behind the hole */
-        return p;
-    }
-    marks_set_start(cursor->stripes, granule_of(scopes, scope, shape, p + bytes));
-    set_next(cursor, p + bytes);
-    return p;
+    return place(scopes, scope, shape, p, bytes);
 }
 
 static void *alloc_large(struct scopes *scopes, struct scope *scope, size_t size, size_t alignment, bool zero,

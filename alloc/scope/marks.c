@@ -77,14 +77,12 @@ static inline size_t ones_above(uint64_t word) {
 
 /* Bits that start a run of so many ones, which all lie in the word. */
 static inline uint64_t runs_of(uint64_t word, size_t count) {
+    size_t have = 1;
     if (count > STRIPE_GRANULES)
         return 0;
-    for (size_t have = 1; have < count && word != 0;) {
-        size_t step = min_size(have, count - have);
-        word &= word >> step;
-        have += step;
-    }
-    return word;
+    for (; have * 2 <= count; have *= 2)
+        word &= word >> have;
+    return word & word >> (count - have);
 }
 
 size_t marks_free(const struct shape *shape, const struct stripe *stripes, size_t *longest) {
@@ -104,25 +102,40 @@ size_t marks_free(const struct shape *shape, const struct stripe *stripes, size_
     return granules;
 }
 
+bool marks_have_free(const struct shape *shape, const struct stripe *stripes, size_t granules) {
+    size_t count = 0;
+    uint64_t carry = 0;
+    for (size_t s = 0; s < shape->stripes && count < granules; s++) {
+        uint64_t free = free_granules(shape, stripes, s, &carry);
+        count += free != 0 ? popcount(free) : 0;
+    }
+    return count >= granules;
+}
+
 bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, size_t from, size_t granules,
-                     size_t *start, size_t *end) {
+                     struct hole *hole) {
     uint64_t mask = UINT64_MAX << from % STRIPE_GRANULES, carry = 0, runs;
-    size_t tail = 0;
+    size_t tail = 0; /* free granules before this stripe */
     for (size_t s = from / STRIPE_GRANULES; s < shape->stripes; s++, mask = UINT64_MAX) {
         uint64_t free = free_granules(shape, stripes, s, &carry) & mask;
-        if (tail + trailing_ones(free) >= granules) {
-            *start = s * STRIPE_GRANULES - tail;
-            *end = s * STRIPE_GRANULES + trailing_ones(free);
+        size_t at = s * STRIPE_GRANULES;
+        if (free == 0) {
+            tail = 0;
+            continue;
+        }
+        if (tail != 0 && tail + trailing_ones(free) >= granules) {
+            hole->start = at - tail;
+            hole->end = at + trailing_ones(free);
         } else if ((runs = runs_of(free, granules)) != 0) {
-            size_t at = (size_t)__builtin_ctzl(runs);
-            *start = s * STRIPE_GRANULES + at;
-            *end = *start + trailing_ones(free >> at);
+            unsigned first = (unsigned)__builtin_ctzl(runs);
+            hole->start = at + first;
+            hole->end = hole->start + trailing_ones(free >> first);
         } else {
             tail = free == UINT64_MAX ? tail + STRIPE_GRANULES : ones_above(free);
             continue;
         }
-        while (*end == (s + 1) * STRIPE_GRANULES) /* the last granule of the region is taken */
-            *end += trailing_ones(free_granules(shape, stripes, ++s, &carry));
+        while (hole->end == (s + 1) * STRIPE_GRANULES) /* the last granule of the region is taken */
+            hole->end += trailing_ones(free_granules(shape, stripes, ++s, &carry));
         return true;
     }
     return false;
@@ -141,21 +154,20 @@ uint32_t marks_free_pages(const struct shape *shape, const struct stripe *stripe
     return pages;
 }
 
-void marks_open(const struct shape *shape, struct stripe *stripes, size_t start, size_t end) {
+void marks_open(const struct shape *shape, struct stripe *stripes, struct hole hole) {
     /* What was dead may reach from the hole into what is behind it. */
-    if (end < shape->stripes * STRIPE_GRANULES &&
-        (bits_get(&stripes[end / STRIPE_GRANULES].start) & granule_bit(end)) == 0) {
-        marks_kill(stripes, end);
-        marks_set_start(stripes, end);
+    if (hole.end < shape->stripes * STRIPE_GRANULES &&
+        (bits_get(&stripes[hole.end / STRIPE_GRANULES].start) & granule_bit(hole.end)) == 0) {
+        marks_kill(stripes, hole.end);
+        marks_set_start(stripes, hole.end);
     }
-    marks_set_start(stripes, start);
-    for (size_t at = start, next; at < end; at = next) {
-        struct stripe *stripe = &stripes[at / STRIPE_GRANULES];
-        next = min_size(align_down(at, STRIPE_GRANULES) + STRIPE_GRANULES, end);
-        uint64_t mask = UINT64_MAX << at % STRIPE_GRANULES;
-        if (next % STRIPE_GRANULES != 0)
-            mask &= granule_bit(next) - 1;
-        uint64_t first = at == start ? granule_bit(start) : 0;
+    marks_set_start(stripes, hole.start);
+    uint64_t mask = UINT64_MAX << hole.start % STRIPE_GRANULES, first = granule_bit(hole.start);
+    size_t last = (hole.end - 1) / STRIPE_GRANULES;
+    for (size_t s = hole.start / STRIPE_GRANULES; s <= last; s++, mask = UINT64_MAX, first = 0) {
+        struct stripe *stripe = &stripes[s];
+        if (s == last)
+            mask &= UINT64_MAX >> (STRIPE_GRANULES - 1 - (hole.end - 1) % STRIPE_GRANULES);
         bits_set(&stripe->start, bits_get(&stripe->start) & ~(mask & ~first));
         bits_set(&stripe->freed, bits_get(&stripe->freed) & ~mask);
         bits_set(&stripe->old, bits_get(&stripe->old) & ~mask);

@@ -93,15 +93,24 @@ struct load marks_count(const struct shape *shape, const struct stripe *stripes,
 /* Granules in all holes. Stores how many are in the longest. */
 size_t marks_free(const struct shape *shape, const struct stripe *stripes, size_t *longest);
 
-/* The first hole of at least `granules`, from a granule on that a segment starts at. False where there is none. */
+/* Whether at least `granules` are in all holes. */
+bool marks_have_free(const struct shape *shape, const struct stripe *stripes, size_t granules);
+
+/* A hole's granules: from start to end. */
+struct hole {
+    size_t start, end;
+};
+
+/* The first hole of at least `granules`, from a granule on that a segment starts at or the end. False where there
+ * is none. */
 bool marks_find_hole(const struct shape *shape, const struct stripe *stripes, size_t from, size_t granules,
-                     size_t *start, size_t *end);
+                     struct hole *hole);
 
 /* Bit for each so many stripes: no live segment touches them. */
 uint32_t marks_free_pages(const struct shape *shape, const struct stripe *stripes, size_t stripes_a_page);
 
-/* Makes a hole one gap, which looks live, without a trace of what was there before; by who fills the region. A
+/* Makes a hole one segment, which is live, without a trace of what was there before; by who fills the region. A
  * fork may come at any time: no segment before the hole may look longer meanwhile. */
-void marks_open(const struct shape *shape, struct stripe *stripes, size_t start, size_t end);
+void marks_open(const struct shape *shape, struct stripe *stripes, struct hole hole);
 
 #endif

@@ -239,10 +239,13 @@ static uint16_t all_pages(const struct regions *regions, const struct region *re
     return (uint16_t)(((uint32_t)1 << shape_of(regions, region)->bytes / regions->runs->space.page) - 1);
 }
 
-void region_note_used(const struct regions *regions, struct region *region, size_t start, size_t end) {
-    size_t shift = shape_of(regions, region)->shift, page = regions->runs->space.page;
-    size_t from = (start << shift) / page, to = ((end << shift) + page - 1) / page;
-    uint32_t used = ((uint32_t)1 << to) - ((uint32_t)1 << from), again = used & region->returned;
+/* Whether regions of that shape are one page each. */
+static bool is_page(const struct regions *regions, unsigned shape) {
+    return regions->shape[shape].bytes == regions->runs->space.page;
+}
+
+static void note_pages(const struct regions *regions, struct region *region, uint32_t used) {
+    uint32_t again = used & region->returned;
     if (UNLIKELY(again != 0)) {
         region->returned = (uint16_t)(region->returned & ~again);
         atomic_fetch_add_explicit(&regions->runs->refaulted_pages, popcount(again), memory_order_relaxed);
@@ -250,8 +253,16 @@ void region_note_used(const struct regions *regions, struct region *region, size
     region->dirty = (uint16_t)(region->dirty | used);
 }
 
+void region_note_used(const struct regions *regions, struct region *region, size_t start, size_t end) {
+    if (is_page(regions, region->shape))
+        return;
+    size_t shift = shape_of(regions, region)->shift, page = regions->runs->space.page;
+    size_t from = (start << shift) / page, to = ((end << shift) + page - 1) / page;
+    note_pages(regions, region, ((uint32_t)1 << to) - ((uint32_t)1 << from));
+}
+
 /* Of an owner's own regions, the next few in turn: one of which a 32nd is free. The caller holds the lock. */
-static struct region *find_own(struct regions *regions, size_t granules, struct list *mine) {
+static struct region *find_own(struct regions *regions, size_t granules, struct list *mine, struct hole *hole) {
     const struct list *last = mine->next; /* in turn: it is looked at last */
     for (size_t i = 0; i < LOOK_AT && !list_empty(mine); i++) {
         struct region *region = LIST_ENTRY(mine->prev, struct region, link);
@@ -262,8 +273,8 @@ static struct region *find_own(struct regions *regions, size_t granules, struct 
             continue;
         const struct shape *shape = shape_of(regions, region);
         struct stripe *stripes = region_stripes(regions, region);
-        size_t start, end, free = shape->bytes - marks_count(shape, stripes, true).bytes;
-        if (free >= shape->bytes / OWN_FREE && marks_find_hole(shape, stripes, 0, granules, &start, &end))
+        if (marks_find_hole(shape, stripes, 0, granules, hole) &&
+            marks_have_free(shape, stripes, shape->bytes / OWN_FREE >> shape->shift))
             return region;
     }
     return NULL;
@@ -292,7 +303,6 @@ static void adopt(struct regions *regions, struct region *region, uint64_t owner
     list_push_front(mine, &region->link);
     region->current = true;
     region->idle = 0;
-    region->scanned = 0;
     if (atomic_load_explicit(&region->owner, memory_order_relaxed) == owner)
         return;
     if (is_stocked(region)) {
@@ -350,13 +360,14 @@ static void publish(struct regions *regions, struct region *first) {
 }
 
 struct region *region_acquire(struct regions *regions, unsigned shape, size_t granules, uint64_t owner,
-                              struct list *mine, struct region *left) {
+                              struct list *mine, struct region *left, struct hole *hole) {
     lock_acquire(&regions->lock);
     if (left != NULL)
         left->current = false;
     regions_set_pending(regions);
-    struct region *region = find_own(regions, granules, mine);
-    if (region == NULL)
+    struct region *region = find_own(regions, granules, mine, hole);
+    bool is_own = region != NULL;
+    if (!is_own)
         region = find(regions, shape, granules);
     if (region == NULL) {
         lock_release(&regions->lock);
@@ -367,7 +378,15 @@ struct region *region_acquire(struct regions *regions, unsigned shape, size_t gr
         publish(regions, region);
     }
     adopt(regions, region, owner, mine);
+    if (is_page(regions, shape))
+        note_pages(regions, region, 1);
     lock_release(&regions->lock);
+    if (!is_own) {
+        bool found =
+            marks_find_hole(shape_of(regions, region), region_stripes(regions, region), 0, granules, hole);
+        VERIFY(found);
+    }
+    region->scanned = (uint16_t)hole->end;
     return region;
 }
 

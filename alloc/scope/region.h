@@ -113,13 +113,14 @@ void region_note_free(struct regions *regions, struct region *region);
 /* What lives in it and came into it under its owner. */
 struct load region_load(const struct regions *regions, const struct region *region);
 
-/* Takes a region of that shape with a hole of at least `granules` for that owner, and puts it on its list; the
- * caller is going to fill it, and no longer fills `left`, which may be NULL. Prefers the owner's, then
- * those with survivors. NULL where the system refuses memory. */
+/* Takes a region of that shape with a hole of at least `granules`, and stores the first such hole, for that owner,
+ * and puts it on its list; the caller is going to fill it, and no longer fills `left`, which may be NULL. Prefers
+ * the owner's, then those with survivors. NULL where the system refuses memory. */
 struct region *region_acquire(struct regions *regions, unsigned shape, size_t granules, uint64_t owner,
-                              struct list *mine, struct region *left);
+                              struct list *mine, struct region *left, struct hole *hole);
 
-/* Notes that the region was filled from granule start to end. */
+/* Notes that the region was filled from granule start to end. Where it is one page, that was noted when it was
+ * taken. */
 void region_note_used(const struct regions *regions, struct region *region, size_t start, size_t end);
 
 /* Takes the region from its owner; the caller holds the lock, and nobody fills it. What is empty and too much to

@@ -339,8 +339,9 @@ void scopes_after_fork(struct scopes *scopes) {
             struct cursor *cursor = &scope->cursor[s];
             char *next = next_of(cursor);
             if (next != NULL)
-                marks_open(&scopes->regions.shape[s], cursor->stripes, granule_of(scopes, scope, s, next),
-                           granule_of(scopes, scope, s, cursor->hole_end));
+                marks_open(&scopes->regions.shape[s], cursor->stripes,
+                           (struct hole){granule_of(scopes, scope, s, next),
+                                         granule_of(scopes, scope, s, cursor->hole_end)});
             else /* or on its way to another hole */
                 scope->region[s] = NULL;
         }

@@ -186,8 +186,9 @@ static inline void *scope_bump(const struct space *space, struct scope *scope, s
     return p;
 }
 
-/* The same in the middle or wide hole, where that is the place for it. */
-void *scope_bump_other(const struct scopes *scopes, struct scope *scope, size_t size);
+/* The same, of any size, in the regions that are being filled, as far from the limit as it takes to need no other
+ * look at that. */
+void *scope_fill(struct scopes *scopes, struct scope *scope, size_t size);
 
 /* Granules of the object at p, in a narrow or middle region, if it is live and of that scope, which the calling
  * thread allocates from; else 0. What the recent holds looks live. */

@@ -607,6 +607,42 @@ static void holes_are_filled_to_their_ends(void **state) {
     scopes_check(&heap.scopes);
 }
 
+/* What fills a later hole to its end leaves the open one for what is smaller. */
+static void holes_are_filled_past_the_open_one(void **state) {
+    enum { COUNT = 8, SIZE = 48 };
+    (void)state;
+    static const size_t sizes[COUNT] = {2 * SIZE, 16, 112, 16, 112, 16, 16, 16};
+    char *p[COUNT], *filled[4];
+    scavenger_hold(); /* or it could have in its hands what there is room in */
+    neap_scope first = enter_new("first", 0);
+    for (size_t i = 0; i < COUNT; i++)
+        p[i] = neap_malloc(sizes[i]);
+    for (size_t i = 0; i < COUNT; i++)
+        if (sizes[i] > 16)
+            neap_free(p[i]);
+    leave_and_end(first);
+    neap_scope second = enter_new("second", 0);
+    for (size_t i = 0; i < 4; i++)
+        filled[i] = memset(neap_malloc(i % 2 == 0 ? SIZE : 112), (int)i, i % 2 == 0 ? SIZE : 112);
+    assert_ptr_equal(filled[0], p[0]);
+    assert_ptr_equal(filled[1], p[2]);
+    assert_ptr_equal(filled[2], p[0] + SIZE);
+    assert_ptr_equal(filled[3], p[4]);
+    assert_int_equal(stats_of(second).live_bytes, 2 * SIZE + 2 * 112);
+    assert_int_equal(stats_of(second).allocated_objects, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(neap_malloc_usable_size(filled[i]), i % 2 == 0 ? SIZE : 112);
+        neap_free(filled[i]);
+    }
+    assert_int_equal(stats_of(second).live_bytes, 0);
+    leave_and_end(second);
+    for (size_t i = 0; i < COUNT; i++)
+        if (sizes[i] == 16)
+            neap_free(p[i]);
+    scavenger_let_go();
+    scopes_check(&heap.scopes);
+}
+
 enum { COUNT_AROUND_HOLES = 168, HOLE = 128, LONG = 320 };
 
 /* Makes a scope leave a region of a unit to the next one, with holes that are too short for LONG bytes. */
@@ -1150,6 +1186,7 @@ int main(void) {
         cmocka_unit_test(destroys_nothing_else),
         cmocka_unit_test(survivors_share_regions),
         cmocka_unit_test(holes_are_filled_to_their_ends),
+        cmocka_unit_test(holes_are_filled_past_the_open_one),
         cmocka_unit_test(short_holes_wait_for_small_objects),
         cmocka_unit_test(units_leave_whole),
         cmocka_unit_test(full_regions_are_found_again),
