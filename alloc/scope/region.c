@@ -239,26 +239,9 @@ static uint16_t all_pages(const struct regions *regions, const struct region *re
     return (uint16_t)(((uint32_t)1 << shape_of(regions, region)->bytes / regions->runs->space.page) - 1);
 }
 
-/* Whether regions of that shape are one page each. */
-static bool is_page(const struct regions *regions, unsigned shape) {
-    return regions->shape[shape].bytes == regions->runs->space.page;
-}
-
-static void note_pages(const struct regions *regions, struct region *region, uint32_t used) {
-    uint32_t again = used & region->returned;
-    if (UNLIKELY(again != 0)) {
-        region->returned = (uint16_t)(region->returned & ~again);
-        atomic_fetch_add_explicit(&regions->runs->refaulted_pages, popcount(again), memory_order_relaxed);
-    }
-    region->dirty = (uint16_t)(region->dirty | used);
-}
-
-void region_note_used(const struct regions *regions, struct region *region, size_t start, size_t end) {
-    if (is_page(regions, region->shape))
-        return;
-    size_t shift = shape_of(regions, region)->shift, page = regions->runs->space.page;
-    size_t from = (start << shift) / page, to = ((end << shift) + page - 1) / page;
-    note_pages(regions, region, ((uint32_t)1 << to) - ((uint32_t)1 << from));
+static bool find_hole(const struct regions *regions, const struct region *region, size_t granules,
+                      struct hole *hole) {
+    return marks_find_hole(shape_of(regions, region), region_stripes(regions, region), 0, granules, hole);
 }
 
 /* Of an owner's own regions, the next few in turn: one of which a 32nd is free. The caller holds the lock. */
@@ -272,8 +255,8 @@ static struct region *find_own(struct regions *regions, size_t granules, struct 
         if (region->current || region->purger != 0)
             continue;
         const struct shape *shape = shape_of(regions, region);
-        struct stripe *stripes = region_stripes(regions, region);
-        if (marks_find_hole(shape, stripes, 0, granules, hole) &&
+        const struct stripe *stripes = region_stripes(regions, region);
+        if (find_hole(regions, region, granules, hole) &&
             marks_have_free(shape, stripes, shape->bytes / OWN_FREE >> shape->shift))
             return region;
     }
@@ -367,7 +350,7 @@ struct region *region_acquire(struct regions *regions, unsigned shape, size_t gr
     regions_set_pending(regions);
     struct region *region = find_own(regions, granules, mine, hole);
     bool is_own = region != NULL;
-    if (!is_own)
+    if (region == NULL)
         region = find(regions, shape, granules);
     if (region == NULL) {
         lock_release(&regions->lock);
@@ -378,14 +361,11 @@ struct region *region_acquire(struct regions *regions, unsigned shape, size_t gr
         publish(regions, region);
     }
     adopt(regions, region, owner, mine);
-    if (is_page(regions, shape))
-        note_pages(regions, region, 1);
+    if (region_is_page(regions, shape))
+        region_note_pages(regions, region, 1);
     lock_release(&regions->lock);
-    if (!is_own) {
-        bool found =
-            marks_find_hole(shape_of(regions, region), region_stripes(regions, region), 0, granules, hole);
-        VERIFY(found);
-    }
+    bool found = is_own || find_hole(regions, region, granules, hole);
+    VERIFY(found);
     region->scanned = (uint16_t)hole->end;
     return region;
 }

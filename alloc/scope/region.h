@@ -70,6 +70,11 @@ static inline bool unit_kind_is_narrow(unsigned kind) {
     return kind - UNIT_REGION <= REGION_MIDDLE;
 }
 
+/* Whether regions of that shape are one page each. */
+static inline bool region_is_page(const struct regions *regions, unsigned shape) {
+    return regions->shape[shape].bytes == regions->runs->space.page;
+}
+
 /* The region of that kind which p points into. */
 static inline struct region *region_of(const struct regions *regions, unsigned kind, const void *p) {
     const struct space *space = &regions->runs->space;
@@ -119,9 +124,26 @@ struct load region_load(const struct regions *regions, const struct region *regi
 struct region *region_acquire(struct regions *regions, unsigned shape, size_t granules, uint64_t owner,
                               struct list *mine, struct region *left, struct hole *hole);
 
+/* Notes which pages of the region are used: a bit each. */
+static inline void region_note_pages(const struct regions *regions, struct region *region, uint32_t used) {
+    uint32_t again = used & region->returned;
+    if (UNLIKELY(again != 0)) {
+        region->returned = (uint16_t)(region->returned & ~again);
+        atomic_fetch_add_explicit(&regions->runs->refaulted_pages, popcount(again), memory_order_relaxed);
+    }
+    region->dirty = (uint16_t)(region->dirty | used);
+}
+
 /* Notes that the region was filled from granule start to end. Where it is one page, that was noted when it was
  * taken. */
-void region_note_used(const struct regions *regions, struct region *region, size_t start, size_t end);
+static inline void region_note_used(const struct regions *regions, struct region *region, size_t start,
+                                    size_t end) {
+    if (region_is_page(regions, region->shape))
+        return;
+    size_t shift = regions->shape[region->shape].shift, page = regions->runs->space.page;
+    size_t from = (start << shift) / page, to = ((end << shift) + page - 1) / page;
+    region_note_pages(regions, region, ((uint32_t)1 << to) - ((uint32_t)1 << from));
+}
 
 /* Takes the region from its owner; the caller holds the lock, and nobody fills it. What is empty and too much to
  * keep goes on `excess`, for region_give_back. Returns what lives in it. */
