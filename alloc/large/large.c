@@ -68,6 +68,15 @@ bool large_free(struct runs *runs, void *p) {
     return true;
 }
 
+/* A dirty run whose first bytes read as zeroes: a move that fails has to know what came from it. */
+static void *make_warm_target(struct runs *runs, size_t bytes, size_t units, size_t zeroes, bool *zeroed) {
+    void *to = make(runs, bytes, units, 1, RUN_WARM_ONLY, zeroed);
+    if (to == NULL || os_purge((uintptr_t)to, zeroes))
+        return to;
+    give(runs, unit_of(&runs->space.map, to), large_at(runs, to)->units, RUN_DIRTY);
+    return NULL;
+}
+
 /* Moves p's pages to a new run. Rather to a dirty one: what the old pages take the place of is no longer resident,
  * and growth goes on in what is. Else with clean room behind for growth to come, so that a buffer which grows step
  * by step moves only now and then; addresses cost nothing. */
@@ -75,7 +84,7 @@ static void *move(struct runs *runs, void *p, size_t bytes) {
     struct large *old = large_at(runs, p);
     size_t units = large_units_of(bytes), old_bytes = old->bytes;
     bool zeroed;
-    void *to = make(runs, bytes, units, 1, RUN_WARM_ONLY, &zeroed);
+    void *to = make_warm_target(runs, bytes, units, old_bytes, &zeroed);
     if (to == NULL)
         to = make(runs, bytes, units + units / 4, 1, RUN_CLEAN_FIRST, &zeroed);
     if (to == NULL)

@@ -75,7 +75,22 @@ static void *use(void *argument) {
     return NULL;
 }
 
+/* Growth that has to move, where what is free and large enough is full of something else. */
+static void grow_onto_dirty(void) {
+    enum { SMALL = 2 * MIB, LARGE = 6 * MIB };
+    char *grown = malloc(SMALL), *dirty, *behind = malloc(SMALL);
+    CHECK(grown != NULL && behind != NULL);
+    fill(grown, SMALL, 1);
+    CHECK((dirty = malloc(LARGE)) != NULL);
+    memset(dirty, 0xff, LARGE);
+    free(dirty);
+    CHECK((grown = realloc(grown, LARGE)) != NULL && is_filled(grown, SMALL, 1));
+    free(grown);
+    free(behind);
+}
+
 static void use_all(void) {
+    grow_onto_dirty();
     exercise(1, 10000);
     char *grown = NULL;
     for (size_t size = 100000, old = 0; size < 20 * MIB; old = size, size += size / 3) {
