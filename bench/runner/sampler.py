@@ -4,7 +4,7 @@ The cost stays below 2 % of a CPU whatever the size of the heap and the number o
 /proc/PID/statm are glanced at (every anonymous page counts there, also those under MADV_FREE), which is kept where memory
 is on its way; so a sample every 50 ms, which also has CPU time and faults, suffices else. smaps_rollup, where the kernel
 walks the page tables, is read as often as 0.4 % of a CPU allows. What the walk found to be shared between processes is
-taken off each sample. All of it is paid from one budget: who has spent more looks again later, after 80 ms at the latest.
+taken off each sample. All of it is paid from one budget: who has spent more looks again later, after 95 ms at the latest.
 """
 
 import time
@@ -14,7 +14,7 @@ from .proc import NO_ROLLUP, Tree
 
 LOOK_SECONDS = 0.02
 SAMPLE_SECONDS = 0.05
-LONGEST_SECONDS = 0.08  # with the look itself and a late awakening there are still ten a second
+LONGEST_SECONDS = 0.095  # with the look itself and a late awakening there are still ten a second
 BUDGET = 0.016  # of a CPU, for all that we do
 CREDIT_SECONDS = 0.25  # of it, for what only the beginning costs: the first phase is as short as that
 WORTH_KEEPING = 0.01  # of the greatest memory so far: a change between two samples that a straight line would hide

@@ -179,7 +179,7 @@ class Budget(unittest.TestCase):
         self.assertLess(share, 0.016)
 
     def test_dear_looks_become_rarer(self):
-        for cost in (0.0005, 0.001, 0.0012):  # seconds a look, as with thousands of threads
+        for cost in (0.0005, 0.001, 0.0016):  # seconds a look, as with thousands of threads
             pauses, share = self.pauses(cost)
             self.assertTrue(0.0155 < share < 0.0175, (cost, share))
             self.assertLessEqual(max(pauses), sampler_module.LONGEST_SECONDS)
